@@ -16,6 +16,8 @@ from mi_runner.methods.interchange import (
     train_by_interchange,
 )
 from mi_runner.methods.interchange_options import RotationTraining
+from mi_runner.methods.principal_angles import expected_angle, largest_angle
+from mi_runner.methods.strictness import SparePlaces, effects, spare_places
 
 __all__ = [
     "Adversaries",
@@ -25,10 +27,15 @@ __all__ = [
     "InterchangeTraining",
     "Rotation",
     "RotationTraining",
+    "SparePlaces",
     "Units",
     "counterfactual_correct",
     "draw_pairs",
+    "effects",
+    "expected_angle",
     "fresh_rotation",
+    "largest_angle",
     "relabelled",
+    "spare_places",
     "train_by_interchange",
 ]

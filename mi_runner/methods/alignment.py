@@ -120,6 +120,11 @@ class Units(nn.Module):
             raise ArgumentError("places", None, "a unit belongs to two places.")
         self.register_buffer("masks", masks.reshape(len(places), *shape))
 
+    @property
+    def n_places(self) -> int:
+        """S."""
+        return len(self.masks)
+
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """Returns the base values `(B, *site)` with each place's units taken from its source values `(B, *site)`."""
         for mask, source in zip(self.masks, sources, strict=True):
@@ -160,6 +165,11 @@ class Rotation(nn.Module):
             problem = f"{sum(self.sizes)} orthonormal directions do not fit in a space of {n_units} dimensions."
             raise ArgumentError("size", None, problem)
         self.weight = nn.Parameter(_orthonormal(torch.randn(sum(self.sizes), n_units, generator=generator)))
+
+    @property
+    def n_places(self) -> int:
+        """S."""
+        return len(self.sizes)
 
     def directions(self) -> Tensor:
         """Returns R: the rows `(S·n, d)` of the weight, made orthonormal by Gram-Schmidt; orthonormal rows stay."""

@@ -27,6 +27,7 @@ from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine import threads
@@ -314,6 +315,18 @@ class Opponent(Protocol):
         """Returns columns of the history, of the steps since the last call."""
 
 
+class Strict(Protocol):
+    """Places that should carry nothing."""
+
+    def outputs(self, x: Tensor, source: Tensor) -> Tensor:
+        """Returns the outputs `(B, K)` with one place taken from the sources; called once in each step.
+
+        Args:
+            x: `(B, *input)` base examples.
+            source: `(B, *input)` source examples.
+        """
+
+
 BELOW_CUTOFF = 1e-3
 """Slope of a loss below its cutoff."""
 
@@ -374,6 +387,7 @@ def train_by_interchange(
     *,
     seed: int = 0,
     opponent: Opponent | None = None,
+    strict: Strict | None = None,
     following: Following = Following(),
 ) -> list[dict[str, Any]]:
     """Trains what `how` names, in place, and leaves the network in evaluation mode; returns the history.
@@ -388,10 +402,11 @@ def train_by_interchange(
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
         opponent: adds to the loss of each step, and to the rows of the history.
+        strict: the places that should carry nothing, where `how.strictness` is above 0.
         following: who follows the training, and the values that it may use.
 
     Raises:
-        ArgumentError: the network can't be trained on batches of one pair.
+        ArgumentError: the network can't be trained on batches of one pair, or there is strictness without places.
         FloatingPointError: the loss is no longer finite.
 
     Example:
@@ -416,7 +431,9 @@ def train_by_interchange(
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **following.evaluate()}]
     if not how.epochs:
         return history
-    steps = _Steps(aligned, dataset, pairs, how, loss_of, opponent=opponent, kept=following.kept)
+    if how.strictness and strict is None:
+        raise ArgumentError("strict", None, "strictness needs the places that should carry nothing.")
+    steps = _Steps(aligned, dataset, pairs, how, loss_of, opponent=opponent, strict=strict, kept=following.kept)
     order, x = chance.generator(seed, "interchange order"), dataset.x_train
     merges_one = bool(steps.network) and merges_last(aligned.model, x, len(pairs), how.batch_size, says=True)
     n_steps = len(batch_sizes(len(pairs), how.batch_size, merges_one=merges_one))
@@ -461,10 +478,11 @@ class _Steps:
         loss_of: LossFunction,
         *,
         opponent: Opponent | None,
+        strict: Strict | None,
         kept: KeptSites | None,
     ) -> None:
         self.aligned, self.dataset, self.pairs, self.how, self.loss_of = aligned, dataset, pairs, how, loss_of
-        self.opponent = opponent
+        self.opponent, self.strict = opponent, strict if how.strictness else None
         self.network, rotation = trained_parameters(aligned, how.what)
         self.trained = [*self.network, *rotation]
         self._retracts = bool(rotation) and isinstance(aligned.alignment, Rotation)
@@ -479,7 +497,7 @@ class _Steps:
             site = aligned.graph.site(aligned.site)
             self._values = (kept or KeptSites()).of(aligned.graph, dataset.x_train, site)
         self._step = 0
-        self._sums = torch.zeros(3, device=dataset.x_train.device)  # loss, correct predictions, pairs
+        self._sums = torch.zeros(4, device=dataset.x_train.device)  # loss, correct predictions, pairs, strict loss
 
     def take(self, index: Tensor) -> None:
         """Takes a step on these pairs `(B,)`."""
@@ -489,40 +507,67 @@ class _Steps:
             warmed = min(1.0, self._step / how.warmup_steps) if how.warmup_steps else 1.0
             self._optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
         labels = self.pairs.labels[index]
-        loss, objective, outputs = self._losses(index, labels)
-        for optimizer in self._optimizers:
-            optimizer.zero_grad()
-        objective.backward()
-        if how.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.trained, how.gradient_clip)
-        for optimizer in self._optimizers:
-            optimizer.step()
-        if self._retracts and isinstance(aligned.alignment, Rotation):
-            aligned.alignment.retract()
-        n_correct = self.dataset.outputs.correct(outputs.detach(), labels).sum()
-        self._sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
-
-    def _losses(self, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the loss on counterfactual labels, what is made smaller, and the outputs `(B, K)`."""
-        how, aligned, x = self.how, self.aligned, self.dataset.x_train
-        base, sources = self.pairs.base[index], self.pairs.sources[index]
-        if self._values is None:
-            of_base, of_sources = aligned.values_on(x, base, sources)
-        else:
-            of_base, of_sources = self._values.rows(base), [self._values.rows(one) for one in sources.unbind(1)]
-        outputs = aligned.outputs(x[base], of_base, of_sources)
+        values = self._values_of(index)
+        outputs = aligned.outputs(*values)
         loss = objective = self.loss_of(outputs, labels)
         if how.cutoff is not None:
             objective = cut_off(loss, how.cutoff)
-        if how.task_weight:
-            objective = objective + how.task_weight * self.loss_of(aligned.graph(x[base]), self.dataset.y_train[base])
-        if self.opponent is not None:
-            objective = objective + self.opponent.added(index, x[base], of_base, of_sources)
-        return loss, objective, outputs
+        strict_loss = loss.new_zeros(())
+        if self.strict is not None and how.strictness_reading == "published":
+            self._descend(objective)
+            strict_loss = self._strict_loss(index)
+            self._descend(how.strictness**2 * strict_loss)
+            if how.task:
+                self._descend(how.task * self._task_loss(index))
+        else:
+            if how.task:
+                objective = objective + how.task * self._task_loss(index)
+            if self.opponent is not None:
+                objective = objective + self.opponent.added(index, *values)
+            if self.strict is not None:
+                strict_loss = self._strict_loss(index)
+                objective = objective + how.strictness * strict_loss
+            self._descend(objective)
+        n_correct, n = self.dataset.outputs.correct(outputs.detach(), labels).sum(), len(index)
+        counts = n_correct, torch.full_like(n_correct, n)
+        self._sums += torch.stack([loss.detach() * n, *counts, strict_loss.detach() * n])
+
+    def _descend(self, objective: Tensor) -> None:
+        """Takes a step of each optimizer."""
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        objective.backward()
+        if self.how.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.trained, self.how.gradient_clip)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._retracts and isinstance(self.aligned.alignment, Rotation):
+            self.aligned.alignment.retract()
+
+    def _values_of(self, index: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """Returns base examples, and the site's values on them and on the sources of each place."""
+        base, sources = self.pairs.base[index], self.pairs.sources[index]
+        x = self.dataset.x_train
+        if self._values is None:
+            return x[base], *self.aligned.values_on(x, base, sources)
+        return x[base], self._values.rows(base), [self._values.rows(one) for one in sources.unbind(1)]
+
+    def _task_loss(self, index: Tensor) -> Tensor:
+        """Returns the ordinary loss on the base examples."""
+        base = self.pairs.base[index]
+        return self.loss_of(self.aligned.graph(self.dataset.x_train[base]), self.dataset.y_train[base])
+
+    def _strict_loss(self, index: Tensor) -> Tensor:
+        """Returns the loss on the base examples' own labels, with a place that should carry nothing swapped."""
+        assert self.strict is not None
+        x, base, source = self.dataset.x_train, self.pairs.base[index], self.pairs.sources[index, 0]
+        return self.loss_of(self.strict.outputs(x[base], x[source]), self.dataset.y_train[base])
 
     def row(self) -> tuple[dict[str, Any], int]:
-        """Returns `step`, `loss` and `train_iia` of the pairs since the last call, and the number of these pairs."""
-        total_loss, total_correct, n = self._sums.tolist()
+        """Returns the figures of the pairs since the last call, and the number of these pairs."""
+        total_loss, total_correct, n, total_strict = self._sums.tolist()
         self._sums.zero_()
         of_opponent = self.opponent.row() if self.opponent is not None else {}
+        if self.strict is not None:
+            of_opponent["strict_loss"] = total_strict / n
         return {"step": self._step, "loss": total_loss / n, "train_iia": total_correct / n, **of_opponent}, int(n)

@@ -14,6 +14,9 @@ from mi_runner.options import option
 Trained = Literal["network", "rotation", "both"]
 """What interchange interventions train."""
 
+Reading = Literal["plain", "published"]
+"""How strictness is trained."""
+
 
 @dataclass(frozen=True)
 class InterchangeOptions:
@@ -26,7 +29,22 @@ class InterchangeOptions:
     rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
     gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; None: no limit", above=0)
-    task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
+    task_weight: float | None = option(
+        None, "weight of the ordinary loss on the base examples in the loss; None: 1 with strictness, otherwise 0",
+        at_least=0,
+    )  # fmt: skip
+    strictness: float = option(
+        0.0, "weight of the loss that keeps the answer when a place that should carry nothing is swapped; 0: none",
+        at_least=0,
+    )  # fmt: skip
+    strictness_reading: Reading = option(
+        "plain", "plain: one step on the sum of the losses; published: a step for each, with the weight squared"
+    )
+
+    @property
+    def task(self) -> float:
+        """The weight of the ordinary loss."""
+        return float(self.strictness > 0) if self.task_weight is None else self.task_weight
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class Trained(Enum):
     both = "both"
 
 
+class Reading(Enum):
+    plain = "plain"
+    published = "published"
+
+
 class Control(Enum):
     other_site = "other_site"
     other_units = "other_units"
@@ -85,7 +90,20 @@ class IitConfig(ExperimentConfig):
         "units: instead of size and offsets, slices of the site's axes, '{circularity: \"[..., 0:2]\"}'; null: none",
     )
     train: Trained = same(InterchangeOptions, "what", Trained)
-    task_weight: float = same(InterchangeOptions, "task_weight")
+    task_weight: float | None = same(InterchangeOptions, "task_weight")
+    strictness: float = same(
+        InterchangeOptions,
+        "strictness",
+        doc="weight of the loss that keeps the answer when a unit of the site that no variable has is swapped, one a "
+        "step; 0: none. 0.4 is published",
+    )
+    strictness_reading: Reading = same(InterchangeOptions, "strictness_reading", Reading)
+    strictness_sites: Any = option(
+        None,
+        "sites whose units should carry nothing either: [conv2]; all: every layer with weights but the last; null: "
+        "none",
+        text=True,
+    )
     epochs: int = same(InterchangeOptions, "epochs")
     batch_size: int = same(InterchangeOptions, "batch_size")
     learning_rate: float = same(

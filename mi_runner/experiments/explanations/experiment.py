@@ -23,6 +23,7 @@ from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common.circuit_columns import PLANTED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.tables import HISTORY, of_training
@@ -37,17 +38,20 @@ from mi_runner.experiments.explanations.tables import (
     DECLARED,
     GROUNDINGS,
     METRICS,
+    OF_TRUTH,
     SEEDS_SUMMARY,
     SUMMARY,
 )
+from mi_runner.experiments.explanations.truth import planted_explanations, sentence, truth_figures
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
+from mi_runner.methods.circuits.family import nonzero_edges
 from mi_runner.methods.circuits.rounding import refuse_falling
-from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
-from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
+from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, n_circuits, own_table
 from mi_runner.progress import log
+from mi_runner.tables.declaration import names_of
 from mi_runner.tables.names import NONE
 from mi_runner.tables.over_seeds import seeds_summary
 from mi_runner.training.options import TrainingOptions
@@ -60,8 +64,8 @@ OF_ANALYSED = (
     *("n_groundings_low", "n_groundings_high", "n_grounded", "n_algorithms", "seconds"),
 )
 """Columns that are empty where a network is not accurate enough to be analysed."""
-NAMES = tuple(number.name for number in SUMMARY)
-"""What the summary has."""
+NAMES = tuple(number.name for number in SUMMARY if number not in OF_TRUTH)
+"""What the summary has of every network."""
 
 
 def check(setting: Setting[ExplanationsConfig]) -> None:
@@ -95,7 +99,7 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     try:
         part = find_part(graph, None)
         refuse_falling(part.layers[-1])
-        check_sizes(part.output(0).sizes, config.max_depth)
+        check_sizes(part.output(0).sizes, config.max_depth, _family(setting, part))
     except ValueError as error:
         if isinstance(error, ArgumentError) and error.argument == "max_depth":
             raise error.as_options({"max_depth": "experiment.max_depth"}) from error
@@ -104,12 +108,22 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
 
 def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
     """Returns the summary's names: of the first output; with many seeds their means."""
-    return list(NAMES)
+    return _names(setting)
+
+
+def _names(setting: Setting[ExplanationsConfig]) -> list[str]:
+    return [*NAMES, *(names_of(OF_TRUTH) if setting.truth is not None else ())]
+
+
+def _family(setting: Setting[ExplanationsConfig], part: Part) -> int | None:
+    """Returns the edges that circuits of planted weights may keep; None of other networks, where these are all."""
+    return None if setting.truth is None else nonzero_edges(part)
 
 
 def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]:
-    """Returns the untrained network, as control."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if setting.config.control else {}
+    """Returns the untrained network, as control; none of planted weights, which no training made."""
+    has_control = setting.config.control and setting.truth is None
+    return {UNTRAINED: replace(setting.training, epochs=0)} if has_control else {}
 
 
 def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
@@ -117,7 +131,7 @@ def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
     config = setting.config
     part = find_part(setting.graph(), None).output(0)
     n_networks = 2 + config.random_functions if config.control else 1
-    return {"circuits": CircuitSpace(part.sizes).count() * setting.dataset.n_outputs * n_networks}
+    return {"circuits": n_circuits(part.sizes, _family(setting, part)) * setting.dataset.n_outputs * n_networks}
 
 
 def run(setting: Setting[ExplanationsConfig]) -> Result:
@@ -141,32 +155,34 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     pictures: list[Callable[[], Any]] = []
     part = named(find_part(setting.graph(), None), setting.graph(), setting.dataset)
     drawn: dict[str, Drawing] = {}
+    where = [PLANTED] if setting.truth is not None else []
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
-        frames.append(circuit_frame(output, found, as_text=as_text))
+        planted = None if setting.truth is None else planted_explanations(setting.truth, found)
+        frames.append(circuit_frame(output, found, as_text=as_text, planted=planted))
         pictures.append(partial(output_picture, output, part.output(output), frames[-1]))
-        groundings += grounding_rows(output, found, setting.config.listed)
-        of_output = algorithm_rows(output, found, setting.config.listed)
+        groundings += grounding_rows(output, found, setting.config.listed, planted)
+        of_output = algorithm_rows(output, found, setting.config.listed, planted)
         algorithms += of_output[0]
         alignments += of_output[1]
         drawn |= figures.of_output(output, found)
     filled = [
-        METRICS.filled(rows),
-        GROUNDINGS.filled(groundings),
-        ALGORITHMS.filled(algorithms),
-        ALIGNMENTS.filled(alignments),
+        METRICS.filled(rows, *where),
+        GROUNDINGS.filled(groundings, *where),
+        ALGORITHMS.filled(algorithms, *where),
+        ALIGNMENTS.filled(alignments, *where),
     ]
     if frames:
         import pandas as pd
 
-        filled.append(CIRCUITS.filled(pd.concat(frames, ignore_index=True)))
+        filled.append(CIRCUITS.filled(pd.concat(frames, ignore_index=True), *where))
     return Result(
         filled,
-        metrics={name: _number(rows[0][name]) for name in NAMES},
+        metrics={name: _number(rows[0][name]) for name in _names(setting)},
         declared=DECLARED,
         figures=drawn,
         pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
-        answer=_answer(rows[0]),
+        answer=_answer(rows[0]) + (sentence(rows[0]) if "grounding_found" in rows[0] else ""),
         model=setting.model,
     )
 
@@ -270,6 +286,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         sample=config.sample,
         seed=chance.derived_seed(setting.seed, "sampled circuits"),
         kind=kind,
+        family=_family(setting, part),
         progress=setting.progress,
     )
     counts = found.groundings
@@ -287,6 +304,8 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
         "seconds": clock() - began,
     }
+    if setting.truth is not None:
+        row |= truth_figures(planted_explanations(setting.truth, found), found)
     return row, found
 
 
@@ -355,13 +374,13 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
     summary = seeds_summary(rows, METRICS.keys, METRICS.measures, setting.starts)
     first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
     metrics = {}
-    for name in NAMES:
+    for name in _names(setting):
         values = [_number(row[name]) for row in first if row[name] is not None]
         metrics[name] = math.fsum(values) / len(values) if values else math.nan
     history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
     return Result(
         [
-            METRICS.of_seeds().filled(rows),
+            METRICS.of_seeds().filled(rows, *([PLANTED] if setting.truth is not None else [])),
             SEEDS_SUMMARY.filled(summary),
             of_training(history, HISTORY.of_seeds()),
         ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mi_runner.datasets import logic
 from mi_runner.datasets.algorithms import formula
 from mi_runner.experiments.explanations import figures
+from mi_runner.experiments.explanations.truth import PlantedExplanations
 from mi_runner.methods.circuits.table import circuit_table
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import list_groundings
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def circuit_frame(output: int, found: Explanations, *, as_text: bool) -> DataFrame:
+def circuit_frame(
+    output: int, found: Explanations, *, as_text: bool, planted: PlantedExplanations | None = None
+) -> DataFrame:
     """Returns a row for each circuit, as in experiment=circuits, with its groundings if it is valid.
 
     Args:
@@ -31,6 +34,8 @@ def circuit_frame(output: int, found: Explanations, *, as_text: bool) -> DataFra
         frame["n_groundings"] = [None if number is None else str(number) for number in numbers]
     else:
         frame["n_groundings"] = pd.array(numbers, dtype="Int64")
+    if planted is not None:
+        frame["is_truth"] = frame["circuit"] == planted.circuit
     return frame
 
 
@@ -38,7 +43,9 @@ def _sparsest_first(found: Explanations) -> list[int]:
     return sorted(found.circuits.valid.tolist(), key=lambda circuit: (circuit.bit_count(), circuit))
 
 
-def grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[str, Any]]:
+def grounding_rows(
+    output: int, found: Explanations, listed: int, planted: PlantedExplanations | None = None
+) -> list[dict[str, Any]]:
     """Returns a row for each neuron of the first groundings, those of the sparsest circuits first."""
     rows: list[dict[str, Any]] = []
     left = listed
@@ -59,6 +66,7 @@ def grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[s
                         "threshold": node.threshold,
                         "gate": figures.gate_name(node),
                         "inputs": " ".join(neuron_name(found, node.layer - 1, parent) for parent in node.parents),
+                        **({} if planted is None else {"is_truth": grounding == planted.grounding}),
                     }
                 )
     return rows
@@ -71,7 +79,9 @@ def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
     return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"
 
 
-def algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def algorithm_rows(
+    output: int, found: Explanations, listed: int, planted: PlantedExplanations | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns the rows of `algorithms`, and of `alignments`, of these at most `listed` alignments."""
     algorithms: list[dict[str, Any]] = []
     alignments: list[dict[str, Any]] = []
@@ -87,6 +97,7 @@ def algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[
                 "inert": algorithm.is_inert,
                 "n_alignments": len(aligned.single),
                 "n_alignments_joint": None if aligned.joint is None else len(aligned.joint),
+                **({} if planted is None else {"is_truth": number == planted.algorithm}),
             }
         )
         for is_joint, group in ((False, aligned.single), (True, aligned.joint or ())):
@@ -102,6 +113,7 @@ def algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[
                             "layer": chosen.layer,
                             "neurons": " ".join(map(str, chosen.neurons)),
                             "joint": is_joint,
+                            **({} if planted is None else {"is_truth": alignment == planted.alignment}),
                         }
                     )
             left -= len(group[:left])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, N_VALID, N_VALID_PARTIAL, OF_CIRCUIT, OUTPUT
+from mi_runner.experiments.common.circuit_columns import BITS, N_VALID, N_VALID_PARTIAL, OF_CIRCUIT, OUTPUT, PLANTED
 from mi_runner.experiments.common.tables import HISTORY, summary_of_seeds
 from mi_runner.tables.declaration import (
     COUNT,
@@ -53,6 +53,29 @@ COUNTS = (
 )
 """The counts of a network; empty where it is not accurate enough to be analysed."""
 
+OF_TRUTH = (
+    Measure(
+        "grounding_found", "whether the planted grounding is one: 1 or 0; empty behind a rotation", only=PLANTED,
+        within=SHARE, better="more",
+    ),
+    Measure("n_other_groundings", "n_groundings without the planted one", COUNT, PLANTED, within=NOT_NEGATIVE),
+    Measure(
+        "alignment_found",
+        "whether the planted alignment is a minimal one: 1 or 0; empty where the formula is not among the algorithms",
+        only=PLANTED, within=SHARE, better="more",
+    ),
+    Measure("n_other_alignments", "n_alignments without the planted one", COUNT, PLANTED, within=NOT_NEGATIVE),
+    Measure(
+        "alignment_found_joint", "alignment_found of n_alignments_joint", only=PLANTED, within=SHARE, better="more"
+    ),
+    Measure(
+        "n_other_alignments_joint", "n_alignments_joint without the planted one", COUNT, PLANTED, within=NOT_NEGATIVE
+    ),
+)  # fmt: skip
+"""Whether the truth is among the explanations, and how many others are as valid."""
+
+IS_TRUTH = Note("is_truth", "whether it is the planted one", only=PLANTED)
+
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the network", COUNT)
 N_ALGORITHMS = Note("n_algorithms", "algorithms that compute the function; not counted for a constant one", COUNT)
 
@@ -83,6 +106,7 @@ METRICS = TableType(
             within=NOT_NEGATIVE,
             better="less",
         ),
+        *OF_TRUTH,
         N_CIRCUITS,
         N_ALGORITHMS,
         Note(
@@ -99,6 +123,7 @@ CIRCUITS = TableType(
     (
         *OF_CIRCUIT,
         replace(N_GROUNDINGS, meaning="groundings of the circuit; empty if it is not valid"),
+        IS_TRUTH,
     ),
     parquet=True,
 )
@@ -114,6 +139,7 @@ GROUNDINGS = TableType(
         Note("threshold", "the neuron is read as 1 above it"),
         Note("gate", "the Boolean gate that the neuron is read as"),
         Note("inputs", "the neurons or inputs that enter the gate"),
+        IS_TRUTH,
     ),
 )
 
@@ -127,6 +153,7 @@ ALGORITHMS = TableType(
         Note("depth", "gates on the longest way through the algorithm", COUNT),
         Note("n_gates", "gates of the algorithm", COUNT),
         Note("inert", "whether a node is constant, or can't change the answer"),
+        IS_TRUTH,
         _count("n_alignments", "minimal alignments of the algorithm with the network, each node swapped alone"),
         _count("n_alignments_joint", "minimal alignments that hold with all nodes swapped together"),
     ),
@@ -144,10 +171,11 @@ ALIGNMENTS = TableType(
         Note("formula", "what the node of the algorithm computes"),
         Note("layer", "number of the layer of neurons, from 1, the first hidden layer"),
         Note("neurons", "numbers of the layer's neurons that the node is placed in"),
+        IS_TRUTH,
     ),
 )
 
-SUMMARY: tuple[Column, ...] = (ACCURACY, N_CIRCUITS, N_ALGORITHMS, *COUNTS)
+SUMMARY: tuple[Column, ...] = (ACCURACY, N_CIRCUITS, N_ALGORITHMS, *COUNTS, *OF_TRUTH)
 """Of the first output; with many seeds means over the networks."""
 
 DECLARED = Declarations(

@@ -195,7 +195,7 @@ class Contest:
     def _against_collapse(self) -> str:
         """Returns what keeps a network from collapse: the task's loss, or a bound little above an undecided one's."""
         config, dataset = self.trial.config, self.trial.dataset
-        weight = f"experiment.task_weight={max(1.0, 2 * config.task_weight):g}"
+        weight = f"experiment.task_weight={max(1.0, 2 * (config.task_weight or 0.0)):g}"
         if config.adversary_bound is not None or not dataset.has_classes:
             return weight
         undecided = math.log(max(2, len(dataset.class_names or ())))

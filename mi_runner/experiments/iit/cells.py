@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,12 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ArgumentError, ConfigError, of_option
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
+from mi_runner.experiments.iit.planted import FormulaModel, formula_model
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import units_at
+from mi_runner.methods.interchange import Aligned
+from mi_runner.methods.strictness import spare_places
 from mi_runner.tables.names import ALL
 
 MOST_ROTATION_NUMBERS = 20_000_000
@@ -76,12 +80,15 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     placed = list(config.places) if config.places is not None else None
     # With all variables the counterfactual label is the source's own.
     default = [causal_model.variables[:-1] or causal_model.variables]
+    if isinstance(causal_model, FormulaModel):
+        inner = causal_model.variables[causal_model.formula.n :]
+        default = [(name,) for name in inner or causal_model.variables]
     given = placed if config.variables is None else config.variables
     if given == ALL and ALL not in causal_model.variables:
         given, default = None, every_set(causal_model)
     sets = variable_sets(given, causal_model, default)
     _check_places_of_all(config, sets)
-    targets = _targets(config, graph)
+    targets = _targets(config.site, graph)
     separate = config.sources is Sources.multi
     return [
         _cell(config, names, target, tuple((name,) for name in names) if separate else (names,), site)
@@ -90,27 +97,47 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     ]
 
 
-def _targets(config: IitConfig, graph: ModelGraph) -> dict[str, Site]:
-    """Returns what `experiment.site` names, each with the site whose value is swapped."""
+def strict_sites(config: IitConfig, graph: ModelGraph) -> list[str]:
+    """Returns the sites that `experiment.strictness_sites` names.
+
+    Raises:
+        ConfigError: there is no such site.
+    """
+    if config.strictness_sites is None or not config.strictness:
+        return []
+    return list(_targets(config.strictness_sites, graph, "strictness_sites"))
+
+
+def measured_targets(config: IitConfig, graph: ModelGraph, cell: Cell) -> list[str]:
+    """Returns where the effects of units are measured: every layer with weights but the last, and what is trained."""
+    return list(dict.fromkeys([cell.target, *_layers(graph), *strict_sites(config, graph)]))
+
+
+def _layers(graph: ModelGraph) -> list[str]:
+    layers = [name for name in graph.usable_sites if has_weights(graph.submodule(name))]
+    return layers[:-1] or layers
+
+
+def _targets(given: object, graph: ModelGraph, option: str = "site") -> dict[str, Site]:
+    """Returns what an option such as `experiment.site` names, each with the site whose value is swapped."""
     able = graph.usable_sites
-    sites = [config.site] if isinstance(config.site, str) else config.site
+    sites = [given] if isinstance(given, str) else given
     if sites == [ALL] and ALL not in graph.sites:
-        layers = [name for name in able if has_weights(graph.submodule(name))]
-        sites = layers[:-1] or layers or None
+        sites = _layers(graph) or None
     if sites is None:
         sites = [name for name in able if name not in (*graph.inputs, graph.output)][:1]
         if not sites:
             raise ConfigError(f"the network has no inner site: type experiment.site=..., one of {', '.join(able)}.")
     if not isinstance(sites, list) or not sites or not all(isinstance(site, str) for site in sites):
-        raise ConfigError(f"experiment.site={config.site}: name a site, or several as [conv1,fc1].")
+        raise ConfigError(f"experiment.{option}={given}: name a site, or several as [conv1,fc1].")
     if len(set(sites)) < len(sites):
-        raise ConfigError(f"experiment.site=[{','.join(sites)}]: name each site once.")
-    with of_option("experiment.site"):
+        raise ConfigError(f"experiment.{option}=[{','.join(sites)}]: name each site once.")
+    with of_option(f"experiment.{option}"):
         targets = {target: graph.target_site(target) for target in sites}
     for target, site in targets.items():
         if site.obstacle:
             raise ConfigError(
-                f"experiment.site={target}: its value can't be swapped, because {site.name} {site.obstacle}. "
+                f"experiment.{option}={target}: its value can't be swapped, because {site.name} {site.obstacle}. "
                 f"Sites that can: {', '.join(able)}."
             )
     return targets
@@ -198,7 +225,7 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
                 f"{len(y)} examples, the first of them number {first}: {labels[first].item()} for "
                 f"{y[first].item()}. Correct the variables or the mechanism."
             )
-    return dataset.causal_model
+    return dataset.causal_model if setting.truth is None else formula_model(setting.truth.formula, dataset.causal_model)
 
 
 def check_options(config: IitConfig) -> None:
@@ -217,6 +244,7 @@ def check_options(config: IitConfig) -> None:
     if config.places is not None:
         _check_options_of_places(config)
     _check_options_of_adversary(config)
+    _check_options_of_strictness(config)
     if len(set(config.controls)) < len(config.controls):
         names = ",".join(control.name for control in config.controls)
         raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
@@ -248,6 +276,38 @@ def _check_options_of_adversary(config: IitConfig) -> None:
         raise ConfigError(f"{given} with experiment.epochs=0: nothing is trained. Type experiment.epochs=1 or more.")
     if not config.adversary or len(set(config.adversary)) < len(config.adversary):
         raise ConfigError(f"{given}: name each variable once, at least one.")
+
+
+def _check_options_of_strictness(config: IitConfig) -> None:
+    if not config.strictness:
+        for item in fields(config):
+            value = getattr(config, item.name)
+            if item.name.startswith("strictness_") and value != item.default:
+                shown = value.name if isinstance(value, Enum) else value
+                raise ConfigError(
+                    f"experiment.{item.name}={shown} is for strict training: add experiment.strictness=0.4."
+                )
+        return
+    given = f"experiment.strictness={config.strictness:g}"
+    if config.train is Trained.rotation:
+        instead = "experiment=iit" if config.name != "iit" else "experiment.train=both or experiment.train=network"
+        raise ConfigError(
+            f"{given} with experiment.train=rotation: the network stays as it is, so no place of it can be emptied. "
+            f"Type {instead}."
+        )
+    if config.adversary is not None:
+        raise ConfigError(f"{given} and experiment.adversary both add a loss: omit one.")
+    if not config.epochs:
+        raise ConfigError(f"{given} with experiment.epochs=0: nothing is trained. Type experiment.epochs=1 or more.")
+
+
+def check_strictness(config: IitConfig, aligned: Aligned) -> None:
+    """Checks that a place is left that should carry nothing."""
+    if config.strictness and not spare_places(aligned, [aligned.target, *strict_sites(config, aligned.graph)]):
+        raise ConfigError(
+            f"experiment.strictness={config.strictness:g}: {aligned.target} has nothing besides the places of the "
+            "variables. Type a smaller experiment.size, or name experiment.strictness_sites."
+        )
 
 
 def check_adversary(config: IitConfig, cell: Cell, causal_model: CausalModel) -> None:
@@ -370,6 +430,12 @@ def _check_offsets(cell: Cell, offsets: Sequence[int], size: int) -> None:
 
 
 # --- controls ----------------------------------------------------------------------------------------------------
+
+
+def asked_controls(setting: Setting[IitConfig]) -> list[Control]:
+    """Returns the controls of `experiment.controls`; planted weights were never untrained."""
+    is_planted = setting.truth is not None
+    return [one for one in setting.config.controls if not (is_planted and one is Control.untrained)]
 
 
 def controls_of(asked: Sequence[Control], graph: ModelGraph, cell: Cell) -> list[Control]:

@@ -23,17 +23,21 @@ from torch import Tensor
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments.common.circuit_columns import PLANTED
 from mi_runner.experiments.common.tables import of_training
-from mi_runner.experiments.iit import adversary, answers, figures
+from mi_runner.experiments.iit import adversary, answers, figures, strict
 from mi_runner.experiments.iit.cells import (
     Cell,
+    asked_controls,
     causal_model_of,
     cells,
     check_adversary,
     check_options,
+    check_strictness,
     controls_of,
     controls_without_room,
 )
+from mi_runner.experiments.iit.planted import described
 from mi_runner.experiments.iit.tables import (
     ADVERSARY,
     AGAINST,
@@ -41,10 +45,12 @@ from mi_runner.experiments.iit.tables import (
     CONTESTED,
     DECLARED,
     DIRECTIONS,
+    EFFECTS,
     MULTI,
     ORDINARY_TRAINING,
     PAIRS,
     ROTATION,
+    STRICT,
     TRAINED,
     overview_rows,
 )
@@ -106,6 +112,7 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     config, dataset = setting.config, setting.dataset
     x, y = dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED]
     aligned = aligned_at_start(setting, setting.model, graph, cell)
+    check_strictness(config, aligned)
     base = torch.arange(len(x), device=x.device)
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
@@ -151,18 +158,19 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """
     graph, names = setting.graph(), summary_names(setting.config)
     all_cells = cells(setting, graph, causal_model_of(setting))
-    controls = [f"iia/{control.name}" for control in controls_of(setting.config.controls, graph, all_cells[0])]
+    controls = [f"iia/{control.name}" for control in controls_of(asked_controls(setting), graph, all_cells[0])]
     of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
     of_adversary = adversary.summary_names(setting.config, [cell.name for cell in all_cells])
     return [
         *names, *(f"{figure}_before" for figure in names), *controls, *of_cells,
         *(of_adversary if setting.config.adversary else []),
+        *(strict.summary_names(cell.name for cell in all_cells) if setting.config.strictness else []),
     ]  # fmt: skip
 
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
     """Returns the network before its training, if that control is asked for."""
-    if Control.untrained not in setting.config.controls:
+    if Control.untrained not in asked_controls(setting):
         return {}
     return {Control.untrained.name: replace(setting.training, epochs=0)}
 
@@ -173,6 +181,8 @@ def run(setting: Setting[IitConfig]) -> Result:
     all_cells = cells(setting, graph, causal_model)
     unseen, known = unseen_examples(setting), Known(KeptSites(memory=config.memory * 1e6))
     _warn_of_a_network_that_learned_nothing(setting)
+    if setting.truth is not None:
+        log.info(f"variables of the formula: {described(setting.truth.formula)}")
     collected = _Collected()
     for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
         trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
@@ -189,6 +199,8 @@ def run(setting: Setting[IitConfig]) -> Result:
     answer = answers.answer(overview_rows(collected.plain), collected.correct, config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
+    if config.strictness:
+        answer += strict.answer(collected.metrics, all_cells[0].target)
     declared = AGAINST if config.adversary else ALONE
     keeps = len(all_cells) == config.starts == 1 and config.train is not Trained.rotation
     return Result(
@@ -213,6 +225,7 @@ class _Ended:
         outcomes: phase and control → the predictions of this network.
         plain: rows of metrics without those of an adversary.
         rows: of metrics.
+        effects: of units; none where the training isn't strict.
         metrics: the trial's part of the summary.
         seconds: that the training took.
     """
@@ -223,6 +236,7 @@ class _Ended:
     outcomes: Mapping[tuple[str, str], Predictions]
     plain: Sequence[dict[str, Any]]
     rows: Sequence[dict[str, Any]]
+    effects: Sequence[dict[str, Any]]
     metrics: Mapping[str, float]
     seconds: float
 
@@ -239,7 +253,7 @@ class _Collected:
     """
 
     rows: dict[str, list[Any]] = field(
-        default_factory=lambda: {"metrics": [], "history": [], "pairs": [], "directions": []}
+        default_factory=lambda: {"metrics": [], "history": [], "pairs": [], "effects": [], "directions": []}
     )
     plain: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
@@ -258,6 +272,7 @@ class _Collected:
         self.rows["metrics"] += ended.rows
         self.rows["history"] += trial.history
         self.rows["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
+        self.rows["effects"] += ended.effects
         if isinstance(ended.after.alignment, Rotation):
             self.rows["directions"].append(_directions(trial, ended.after.alignment))
         for name, value in ended.metrics.items():
@@ -271,7 +286,7 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     Args:
         is_first: whether the summary has the cell's figures under plain names, too.
     """
-    config, graph, cell = trial.config, trial.graph, trial.cell
+    config, graph, cell, asked = trial.config, trial.graph, trial.cell, asked_controls(trial.setting)
     contest = adversary.Contest(trial) if config.adversary else None
     if contest is not None:
         trial.opponent = contest.opponent
@@ -279,9 +294,9 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     after = trial.train(NONE, trial.start())
     seconds = time.perf_counter() - began
     networks = {("before", NONE): trial.start(), ("after", NONE): after}
-    for control, reason in controls_without_room(config.controls, graph, cell).items() if trial.number == 1 else ():
+    for control, reason in controls_without_room(asked, graph, cell).items() if trial.number == 1 else ():
         log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
-    for control in controls_of(config.controls, graph, cell):
+    for control in controls_of(asked, graph, cell):
         networks["control", control.name] = trial.control(control, after)
     outcomes = {name: trial.measured(network) for name, network in networks.items()}
     if contest is None:  # it warns of its own
@@ -294,7 +309,11 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
         rows = contest.rows(of_networks, verdict)
         metrics |= contest.summary(verdict, first=is_first)
     metrics |= _summary(cell, outcomes, is_first=is_first)
-    return _Ended(trial, after, contest, outcomes, plain, rows, metrics, seconds)
+    effects = []
+    if config.strictness:
+        effects = strict.rows_of(trial, networks["before", NONE], after)
+        metrics |= strict.summary(trial, effects, first=is_first)
+    return _Ended(trial, after, contest, outcomes, plain, rows, effects, metrics, seconds)
 
 
 def _summary(cell: Cell, outcomes: Mapping[tuple[str, str], Predictions], *, is_first: bool) -> dict[str, float]:
@@ -336,13 +355,15 @@ def _filled(
         ROTATION: config.alignment is AlignmentKind.rotation,
         MULTI: config.sources is Sources.multi,
         ADVERSARY: bool(config.adversary),
+        STRICT: config.strictness > 0,
+        PLANTED: setting.truth is not None,
     }
     where = [name for name, is_asked in asked.items() if is_asked]
     places = dict.fromkeys("+".join(place) for cell in all_cells for place in cell.places)
     filled = [
         (table.for_names(places) if table is PAIRS else table).filled(rows[table.name], *where)
         for table in declared.tables
-        if table not in (DIRECTIONS, ORDINARY_TRAINING)
+        if table not in (DIRECTIONS, ORDINARY_TRAINING, *(() if config.strictness else (EFFECTS,)))
     ]
     if rows["directions"]:
         import pandas as pd

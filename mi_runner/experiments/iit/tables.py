@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mi_runner.experiments.common.circuit_columns import PLANTED
 from mi_runner.experiments.common.tables import HISTORY as TRAINING
 from mi_runner.tables.declaration import (
     COUNT,
@@ -21,10 +22,12 @@ from mi_runner.tables.declaration import (
     TableType,
     share,
 )
+from mi_runner.tables.ranges import Range
 
 SUBSETS = ("all", "changed", "unchanged")
 
 TRAINED, ROTATION = "where experiment.epochs is above 0", "where experiment.alignment=rotation"
+STRICT = "where experiment.strictness is above 0"
 MULTI, ADVERSARY = "where experiment.sources=multi", "where experiment.adversary is given"
 
 VARIABLES = Key("variables", "the variables of the training, joined by +")
@@ -79,6 +82,17 @@ COMMONEST = share(
     better=False,
 )
 
+ANGLE = Measure(
+    "angle",
+    "largest principal angle between the swapped directions and those along which the variables were planted; empty "
+    "where the site carries no such variable",
+    "degrees",
+    PLANTED,
+    within=Range(0, 90),
+    better="less",
+)
+ANGLE_RANDOM = Measure("angle_random", "mean angle of as many random directions", "degrees", PLANTED, Range(0, 90))
+
 METRICS = TableType(
     "metrics",
     "Interchange intervention accuracy before and after the training, and of controls",
@@ -100,6 +114,8 @@ METRICS = TableType(
         Note("task_high", "upper end of the 95 % interval of task_accuracy", FRACTION),
         Note("size", "units or directions of a place", COUNT),
         Note("n_pairs", "pairs of the subset", COUNT),
+        ANGLE,
+        ANGLE_RANDOM,
     ),
 )
 
@@ -120,6 +136,8 @@ OVERVIEW = TableType(
         IIA_UNCHANGED,
         TASK_ACCURACY,
         COMMONEST,
+        ANGLE,
+        ANGLE_RANDOM,
     ),
 )
 
@@ -142,6 +160,12 @@ HISTORY = TableType(
         ),
         Note("train_iia", "iia on the training pairs since the row before", FRACTION, TRAINED),
         Note("adversary_loss", "mean loss of the adversary on its pairs, after its steps", LOSS, ADVERSARY),
+        Note(
+            "strict_loss",
+            "mean loss on the base's labels with a unit swapped that should carry nothing, since the row before",
+            LOSS,
+            STRICT,
+        ),
     ),
 )
 
@@ -180,6 +204,39 @@ DIRECTIONS = TableType(
     parquet=True,
 )
 
+EFFECT = share("effect", "pairs whose answer changes when the unit is taken from the source", better=False, only=STRICT)
+
+EFFECTS = TableType(
+    "effects",
+    "How often each unit of each site changes the answer, after the training and before it",
+    (
+        VARIABLES,
+        CELL[1],
+        Key("site", "the site, edge or path whose unit is swapped", only=STRICT),
+        Key(
+            "unit",
+            "number of the unit, or of the channel where the site has several axes, from 0; all: the whole site. At "
+            "the trained site what the places of the variables carry stays",
+            only=STRICT,
+        ),
+        START,
+        Note("is_trained", "whether the training swaps it because it should carry nothing", only=STRICT),
+        EFFECT,
+        replace(EFFECT, name="effect_before", meaning=f"{EFFECT.meaning}; before training"),
+        Note("n_pairs", "test pairs", COUNT),
+    ),
+)
+
+OF_STRICTNESS = (
+    share(
+        "largest_effect", "largest effect of the units that the training swaps because they should carry nothing",
+        better=False, only=STRICT,
+    ),
+    share("rest_effect", "effect of all units of the trained site, without the places of the variables", better=False,
+          only=STRICT),
+)  # fmt: skip
+"""What the summary has of a network besides, where the training is strict."""
+
 ORDINARY_TRAINING = replace(
     TRAINING, name="ordinary_training", caption="The training on the task itself, epoch by epoch"
 )
@@ -204,10 +261,10 @@ FIGURES = (
     FigureType("iia", "Interchange intervention accuracy of each set of variables at each site.", "metrics"),
 )
 
-SUMMARY: tuple[Column, ...] = _and_before(*OF_NETWORK, *SINGLE_SOURCE)
+SUMMARY: tuple[Column, ...] = _and_before(*OF_NETWORK, *SINGLE_SOURCE, *OF_STRICTNESS)
 
 ALONE = Declarations(
-    tables=(METRICS, HISTORY, PAIRS, OVERVIEW, DIRECTIONS, ORDINARY_TRAINING),
+    tables=(METRICS, HISTORY, PAIRS, OVERVIEW, EFFECTS, DIRECTIONS, ORDINARY_TRAINING),
     summary=SUMMARY,
     figures=FIGURES,
 )
@@ -263,5 +320,7 @@ def overview_rows(rows: Sequence[Mapping[str, Any]], keys: Sequence[Column] = ()
         measures = ("iia", "iia_low", "iia_high", "floor", "iia_unswapped")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         of_pairs = {name: of_all[name] for name in (*names, *measures)}
-        overview.append({**of_pairs, **apart, **{name: of_all[name] for name in ("task_accuracy", "commonest")}})
+        of_truth = {name: of_all[name] for name in (ANGLE.name, ANGLE_RANDOM.name) if name in of_all}
+        of_network = {name: of_all[name] for name in ("task_accuracy", "commonest")}
+        overview.append({**of_pairs, **apart, **of_network, **of_truth})
     return overview

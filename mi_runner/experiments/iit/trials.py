@@ -20,7 +20,8 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
 from mi_runner.experiments.iit import figures as iit_figures
-from mi_runner.experiments.iit.cells import Cell, free_units, other_site
+from mi_runner.experiments.iit.cells import Cell, free_units, other_site, strict_sites
+from mi_runner.experiments.iit.planted import angles
 from mi_runner.experiments.iit.tables import CELL, OF_NETWORK, SINGLE_SOURCE, SUBSETS
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
@@ -37,6 +38,7 @@ from mi_runner.methods.interchange import (
     not_in,
     train_by_interchange,
 )
+from mi_runner.methods.strictness import SparePlaces, spare_places
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.tables.declaration import names_of
@@ -224,6 +226,7 @@ class Trial:
                 loss_function(setting.training, dataset),
                 seed=setting.seed,
                 opponent=None if unopposed or self.opponent is None else self.opponent(trained),
+                strict=self._strict(trained),
                 following=Following(evaluate, self.known.sites, setting.progress, self._described(control)),
             )
         except FloatingPointError as error:
@@ -233,6 +236,13 @@ class Trial:
             {**self.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
         ]
         return trained
+
+    def _strict(self, trained: Aligned) -> SparePlaces | None:
+        """Returns the places of a network that should carry nothing; None where the training isn't strict."""
+        if not self.config.strictness:
+            return None
+        targets = dict.fromkeys([trained.target, *strict_sites(self.config, trained.graph)])
+        return SparePlaces(trained, spare_places(trained, list(targets)), seed=self.setting.seed)
 
     def _described(self, control: str) -> str:
         """Returns what the progress bar says of a training."""
@@ -293,6 +303,8 @@ class Trial:
         alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
+        truth = self.setting.truth
+        of_truth = {} if truth is None else angles(truth, network, self.cell.places)
         rows = []
         for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
             right = interchanged.of(subset)
@@ -318,6 +330,7 @@ class Trial:
                     "task_high": task_high,
                     "commonest": outcome.commonest,
                     "n_pairs": len(right),
+                    **of_truth,
                 }
             )
         return rows

@@ -25,6 +25,10 @@ MOST_INPUTS = 5
 """Inputs of a Boolean function; its truth table is then one 64-bit integer."""
 
 
+ABOVE_HALF = 1e-6
+"""How far above ½ the border is where ½ answers 0: what float32 makes of ½ lies below it."""
+
+
 @dataclass(frozen=True)
 class BooleanNetwork:
     """A chain of layers with one output, on the inputs 0/1.
@@ -32,6 +36,8 @@ class BooleanNetwork:
     Attributes:
         part: the chain, in float64 on the CPU; `BooleanNetwork.of` takes any.
         kind: what its output is: a value, or a logit or probability that answers two classes.
+        half_is_0: whether an output of exactly ½ answers 0, as circuits of planted weights have it; otherwise it is an
+            error.
 
     Raises:
         ValueError: its weights are others, it has more than one output, or too many inputs.
@@ -53,6 +59,7 @@ class BooleanNetwork:
 
     part: Part
     kind: Outputs = Outputs.values
+    half_is_0: bool = False
 
     def __post_init__(self) -> None:
         for weight in (layer.weight for layer in self.part.layers):
@@ -71,17 +78,19 @@ class BooleanNetwork:
             raise ArgumentError("part", None, problem)
 
     @staticmethod
-    def of(part: Part, kind: Outputs = Outputs.values) -> BooleanNetwork:
+    def of(part: Part, kind: Outputs = Outputs.values, *, half_is_0: bool = False) -> BooleanNetwork:
         """Returns the network of a chain of any dtype and device."""
         layers = tuple(
             replace(layer, weight=layer.weight.detach().cpu().double(), bias=layer.bias.detach().cpu().double())
             for layer in part.layers
         )
-        return BooleanNetwork(replace(part, layers=layers), kind)
+        return BooleanNetwork(replace(part, layers=layers), kind, half_is_0)
 
     @property
     def border(self) -> float:
         """The output above which an answer is 1. An output of this value is no answer: it would be a choice."""
+        if self.half_is_0:
+            return 0.5 + ABOVE_HALF
         return self.kind.border if self.kind.are_of_classes else 0.5
 
     @property

@@ -11,6 +11,7 @@ from mi_runner.datasets.algorithms import Algorithm, algorithms, check_size
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.family import count_family, search_family
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations import sampling
@@ -77,18 +78,26 @@ class Explanations:
         return None if any(each is None for each in joint) else sum(len(each or ()) for each in joint)
 
 
-def check_sizes(sizes: tuple[int, ...], max_depth: int) -> None:
+def check_sizes(sizes: tuple[int, ...], max_depth: int, family: int | None = None) -> None:
     """Checks that the explanations of a network of these sizes can be counted.
+
+    Args:
+        family: as of `explain`.
 
     Raises:
         ValueError: there are too many edges or circuits; the text says how many.
         ArgumentError: `max_depth` gives too many algorithms; the text names one that fits.
     """
-    count = CircuitSpace(sizes).count()
-    if count > MOST_CIRCUITS:
+    count, most = n_circuits(sizes, family), MOST_CIRCUITS if family is None else MOST_ROWS
+    if count > most:
         named = "-".join(map(str, sizes))
-        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {MOST_CIRCUITS:,}.")
+        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {most:,}.")
     check_size(sizes[0], max_depth)
+
+
+def n_circuits(sizes: tuple[int, ...], family: int | None = None) -> int:
+    """Returns the number of circuits, of all edges or of a family as `explain` takes it."""
+    return CircuitSpace(sizes).count() if family is None else count_family(CircuitSpace(sizes, "any"), family)
 
 
 def explain(
@@ -102,6 +111,7 @@ def explain(
     max_table_rows: int = MOST_ROWS,
     seed: int = 0,
     kind: Outputs = Outputs.values,
+    family: int | None = None,
     progress: Progress | None = None,
 ) -> Explanations:
     """Counts all explanations of a network's output for a Boolean function.
@@ -118,6 +128,8 @@ def explain(
         max_table_rows: the largest number of circuits that are all listed.
         seed: of the samples.
         kind: what the output is: a value, or a logit or probability that answers two classes.
+        family: edges as bits: circuits keep some of these and any inputs, and an output of exactly ½ answers 0, as
+            with planted weights; None: circuits keep any edges and all inputs.
 
     Raises:
         ValueError: an output is exactly at the border of two answers, or there is too much to count.
@@ -136,21 +148,33 @@ def explain(
         >>> found.groundings, [algorithm.formula for algorithm, _ in found.aligned]
         ([1], ['A ∧ B'])
     """
-    check_sizes(part.sizes, max_depth)
-    network = BooleanNetwork.of(part, kind)
+    check_sizes(part.sizes, max_depth, family)
+    network = BooleanNetwork.of(part, kind, half_is_0=family is not None)
     network.answers()
     x = network.inputs.float()
+    sides = kind if family is None or kind.are_of_classes else Outputs.probability
     target = torch.tensor([table >> row & 1 for row in range(len(x))])
-    examples = CircuitExamples(x, target if kind.are_of_classes else target.float(), part(x)[:, 0], kind)
-    circuits = search_circuits(
-        part,
-        examples,
-        accuracy_threshold=accuracy_threshold,
-        max_table_rows=max_table_rows,
-        most_listed=sample,
-        generator=torch.Generator().manual_seed(seed),
-        progress=progress,
-    )
+    examples = CircuitExamples(x, target if sides.are_of_classes else target.float(), part(x)[:, 0], sides)
+    if family is None:
+        circuits = search_circuits(
+            part,
+            examples,
+            accuracy_threshold=accuracy_threshold,
+            max_table_rows=max_table_rows,
+            most_listed=sample,
+            generator=torch.Generator().manual_seed(seed),
+            progress=progress,
+        )
+    else:
+        circuits = search_family(
+            part,
+            examples,
+            family,
+            accuracy_threshold=accuracy_threshold,
+            inputs="any",
+            max_table_rows=max_table_rows,
+            progress=progress,
+        )
     draw = np.random.default_rng(seed)
     strata = sampling.strata_of(part, examples, circuits, least=max(2, sample // 10), generator=draw)
     counts = _counts(

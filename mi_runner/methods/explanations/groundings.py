@@ -137,6 +137,8 @@ def thresholds(network: BooleanNetwork, circuits: np.ndarray) -> Thresholds:
 
 
 def _answers(network: BooleanNetwork, outputs: np.ndarray, circuits: np.ndarray) -> np.ndarray:
+    if network.half_is_0:
+        return (outputs > network.border).astype(float)
     has_classes = network.kind.are_of_classes
     ties = np.argwhere(outputs == network.border if has_classes else outputs - np.floor(outputs) == network.border)
     if len(ties):
