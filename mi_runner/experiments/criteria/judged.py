@@ -193,15 +193,7 @@ def judge_output(
     else:
         log.info(f"{ablation} ablation: no circuit is valid, so none is judged")
     valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
-    by_chance: Population | None = None
-    not_drawn: tuple[int, ...] = ()
-    if config.controls and valid.n_all:
-        draw = chance.generator(setting.seed, "criteria", "chance circuits", output, ablation)
-        circuits, not_drawn = chance_circuits(search, config.control_circuits, draw)
-        if not_drawn:
-            log.info(_not_drawn(ablation, not_drawn, config.control_circuits - len(circuits)))
-        if len(circuits):
-            by_chance = Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits))
+    by_chance, not_drawn = _by_chance(setting, task, search, criteria, output)
     control = None
     if untrained is not None:
         found = _searched(setting, untrained, output, ablation, "agreement")
@@ -235,12 +227,28 @@ def judge_output(
     )
 
 
-def _not_drawn(ablation: str, sizes: Sequence[int], n_missing: int) -> str:
-    """Returns which chance circuits are missing."""
-    return (
-        f"{ablation} ablation: {n_missing:,} chance circuits of {', '.join(map(str, sizes))} edges are missing, as "
-        "almost none that is drawn has all inputs and outputs; chance is compared with valid circuits of other sizes"
-    )
+def _by_chance(
+    setting: Setting[CriteriaConfig],
+    task: Task,
+    search: CircuitSearch,
+    criteria: Sequence[Criterion],
+    output: int | str,
+) -> tuple[Population | None, tuple[int, ...]]:
+    """Returns the chance circuits with their criteria, and the numbers of edges of which none could be drawn."""
+    config = setting.config
+    if not config.controls or not search.n_valid:
+        return None, ()
+    draw = chance.generator(setting.seed, "criteria", "chance circuits", output, task.ablation)
+    circuits, not_drawn = chance_circuits(search, config.control_circuits, draw)
+    if not_drawn:
+        log.info(
+            f"{task.ablation} ablation: {config.control_circuits - len(circuits):,} chance circuits of "
+            f"{', '.join(map(str, not_drawn))} edges are missing, as almost none that is drawn has all inputs and "
+            "outputs; chance is compared with the valid circuits of other sizes"
+        )
+    if not len(circuits):
+        return None, not_drawn
+    return Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits)), not_drawn
 
 
 def _searched(
