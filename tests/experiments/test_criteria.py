@@ -224,6 +224,17 @@ def test_a_page_of_many_circuits_has_some_of_all_sizes(result: Result, monkeypat
     assert min(data["edges"]) == table["n_edges"].min() and max(data["edges"]) == table["n_edges"].max()
 
 
+def test_tau_has_no_interval_where_it_is_not_known_how_a_criterion_depends_on_the_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mi_runner.methods.criteria.rank.MOST_RESAMPLED", 3)
+    pairs = frames(run(criteria=["agreement", "rank", "complement", "parsimony"], controls=False))["pairs"]
+    pairs = pairs.dropna(subset="tau")
+    of_rank = (pairs[["criterion", "other"]] == "rank").any(axis=1)
+    assert of_rank.any() and not of_rank.all()
+    assert pairs[of_rank]["tau_low"].isna().all() and pairs[~of_rank]["tau_low"].notna().all()
+
+
 # --- controls --------------------------------------------------------------------------------------------------------
 
 

@@ -389,6 +389,9 @@ def test_a_circuit_outside_the_family_has_no_rank_and_a_large_family_gives_none(
     assert np.isnan(found.values["rank"]).tolist() == [True, False]
     inside = criteria(XOR, SQUARE, [0b010001, OR], names=["rank"], inputs="any")
     assert not np.isnan(inside.values["rank"]).any()
+    assert found.resampled(np.array([1]), 3)["rank"].shape == (1, 3)
+    monkeypatch.setattr(rank, "MOST_RESAMPLED", 3)
+    assert not criteria(XOR, SQUARE, [OR], names=["rank"]).resampled(np.array([0]), 3)
     monkeypatch.setattr(rank, "MOST", 3)
     assert np.isnan(criteria(XOR, SQUARE, [OR], names=["rank"]).values["rank"]).all()
 
@@ -564,7 +567,10 @@ def test_records_and_functions_of_one_s_own() -> None:
     own = Criterion("edges", "share of edges", n_edges)
     found = judge.judge(task, np.array([OR], dtype=np.uint64), names=[own, "noise"], progress=Noted())
     assert list(found.values) == ["edges", "noise_0.1", "noise_1"] and steps == ["criteria 3"]
-    assert found.resampled(np.array([0]), 2)["edges"].tolist() == [[0.5]]
+    assert list(found.resampled(np.array([0]), 2)) == ["noise_0.1", "noise_1"]  # of "edges" it isn't known how
+    fixed = judge.judge(task, np.array([OR], dtype=np.uint64), names=["parsimony", "shift"])
+    assert fixed.resampled(np.array([0]), 2)["parsimony"].tolist() == [[0.5]]
+    assert np.isnan(fixed.resampled(np.array([0]), 2)["shift"]).all()
     for function, text in (
         (lambda task, circuits: np.ones(3), r"the criterion edges gives numbers of shape \(3,\), not \(1,\)"),
         (lambda task, circuits: Scores(np.array([2.0])), "the criterion edges gives a number outside 0 to 1"),

@@ -41,7 +41,7 @@ def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
 def shift(task: Task, circuits: np.ndarray) -> Scores:
     """Returns the share of other data that each circuit `(K,)` answers as the full network does; NaN without any."""
     if task.shift is None or not len(task.shift):
-        return Scores(np.full(len(circuits), np.nan))
+        return Scores.empty(len(circuits))
     kept, rows = task.edges.rows(circuits), _on(task, task.shift)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
@@ -88,4 +88,4 @@ def _beyond(q: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def parsimony(task: Task, circuits: np.ndarray) -> Scores:
     """Returns the share of the edges that each circuit `(K,)` leaves out."""
-    return Scores(1 - np.bitwise_count(circuits) / task.edges.n)
+    return Scores(1 - np.bitwise_count(circuits) / task.edges.n, are_fixed=True)

@@ -30,7 +30,7 @@ def interchange(task: Task, circuits: np.ndarray) -> Scores:
     kept = task.edges.rows(circuits)
     base, source = task.any_pairs
     if not len(base) or len(task.part.layers) == 1:
-        return Scores(np.full(len(circuits), np.nan))
+        return Scores.empty(len(circuits))
     wanted = _answers(task)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:

@@ -43,7 +43,7 @@ def _patched(task: Task, computed: np.ndarray, wanted: np.ndarray) -> Scores:
     """
     base, source = task.differing_pairs
     if not len(base):
-        return Scores(np.full(len(computed), np.nan))
+        return Scores.empty(len(computed))
     rows = Rows(task.x[base], wanted, tuple(values[source] for values in task.part.activations(task.x)))
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:

@@ -35,7 +35,7 @@ def rank(task: Task, circuits: np.ndarray) -> Scores:
     """
     space = CircuitSpace(task.part.sizes, task.inputs)
     if task.family is None and space.count() > MOST:
-        return Scores(np.full(len(circuits), np.nan))
+        return Scores.empty(len(circuits))
     family = np.sort(every_circuit(space) if task.family is None else task.family)
     sizes, of_size = np.bitwise_count(family), np.bitwise_count(circuits)
     is_compared = np.isin(sizes, of_size)

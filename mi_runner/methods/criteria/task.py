@@ -53,10 +53,18 @@ class Scores:
     Attributes:
         values: `(K,)` float64 in 0..1, 1 the best; NaN where nothing can be said.
         resampled: the numbers on resampled examples; None: they don't depend on the examples, or it isn't known how.
+        are_fixed: whether they don't depend on the examples. Of other numbers without `resampled` it isn't known how
+            they do, so nothing is compared with them on resamples.
     """
 
     values: np.ndarray
     resampled: Resampled | None = field(default=None, repr=False)
+    are_fixed: bool = False
+
+    @classmethod
+    def empty(cls, n: int) -> Scores:
+        """Returns the scores of n circuits of which nothing can be said, whatever the examples are."""
+        return cls(np.full(n, np.nan), are_fixed=True)
 
 
 @dataclass(frozen=True, eq=False)
