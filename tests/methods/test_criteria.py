@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -515,6 +516,52 @@ def _drawn(task: Task, circuits: np.ndarray, name: str, drawn: np.ndarray, shift
     is_other = drawn[base] != drawn[source]
     vars(other)["any_pairs"] = base[is_other], source[is_other]
     return judge.judge(other, circuits, names=[name.partition("_")[0]]).values[name]
+
+
+@pytest.mark.parametrize("case", ["values, leaky_relu", "values, tanh", "logits, tanh"])
+@pytest.mark.parametrize("n_at_once", [10, 10_000])
+def test_equal_examples_are_run_once_and_count_as_often_as_they_are(
+    case: str, n_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mi_runner.methods.criteria.task.NOISY", 7)
+    part, kind = CASES[case]
+    few = task_of(part, kind, "mean", n=3)
+    task = replace(few, x=few.x[[0, 1, 0, 2, 0, 1, 0]])
+    family = every_circuit(CircuitSpace(part.sizes))
+    some, rows = family[np.linspace(0, len(family) - 1, 4, dtype=int)], np.array([0, 3])
+    weights = Weights(np.array([[1, 2, 0, 3, 0, 1, 0], [1] * 7, [0, 2, 2, 1, 1, 0, 1]]).T, np.ones((5, 3), dtype=int))
+    each = {name: of.resampled(rows, weights) for name, of in judge.judge(task, some).scores.items() if of.resampled}
+    monkeypatch.setattr(runs, "is_quicker", lambda n_groups, n: n_groups < n)
+    monkeypatch.setattr(runs, "NUMBERS", n_at_once)
+    monkeypatch.setattr("mi_runner.methods.criteria.interchange.NUMBERS", n_at_once)
+    monkeypatch.setattr("mi_runner.methods.criteria.interchange.PAIRS_AT_ONCE", n_at_once)
+    grouped = replace(task)
+    assert len(runs.clean(grouped)) == 3
+    found, loops = judge.judge(grouped, some), Loops(task)
+    for row, circuit in enumerate(some.tolist()):
+        expected = loops.all(circuit, family.tolist())
+        assert values_by_name(found, row) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert len(each) > 5
+    for name, values in each.items():
+        assert found.scores[name].resampled(rows, weights) == pytest.approx(values, abs=1e-12, nan_ok=True)
+
+
+def test_the_kernel_runs_each_of_equal_examples_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    of_kernel = kernel.ask
+
+    def noted(*given: Any) -> None:
+        widths.append(len(given[1]))
+        of_kernel(*given)
+
+    monkeypatch.setattr(kernel, "ask", noted)
+    x, names = SQUARE.repeat(1_000, 1), ["agreement", "sufficiency", "necessity", "interchange", "complement", "rank"]
+    found = criteria(XOR, x, [OR, AND], names=names)
+    found.resampled(np.array([0, 1]), 3)
+    assert len(widths) >= 12 and set(widths) == {1}  # blocks of rows
+    few = criteria(XOR, SQUARE, [OR, AND], names=["agreement", "complement", "rank"]).values
+    for name, values in few.items():
+        assert found.values[name] == pytest.approx(values)
 
 
 def test_resamples_are_drawn_alike_for_all_criteria_and_by_the_seed() -> None:

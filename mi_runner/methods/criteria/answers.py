@@ -18,9 +18,9 @@ def agreement(task: Task, circuits: np.ndarray) -> Scores:
     kept, rows = task.edges.rows(circuits), clean(task)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return resampled(task, kept[some], rows, lambda block: weights.examples[block])
+        return resampled(task, kept[some], rows, lambda block: weights.examples[block], weights.n)
 
-    return Scores(counts(task, kept, rows) / len(rows), again)
+    return Scores(counts(task, kept, rows) / rows.n_items, again)
 
 
 def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
@@ -33,7 +33,8 @@ def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
     kept, rows = task.edges.rows(circuits), _on(task, task.x[example] + sigma * draws)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return resampled(task, kept[some], rows, lambda block: weights.examples[block], copies=len(rows) // len(task.x))
+        copies = len(rows) // len(task.x)
+        return resampled(task, kept[some], rows, lambda block: weights.examples[block], weights.n, copies=copies)
 
     return Scores(counts(task, kept, rows) / len(rows), again)
 
@@ -47,7 +48,7 @@ def shift(task: Task, circuits: np.ndarray) -> Scores:
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         assert weights.shifted is not None
         shifted = weights.shifted
-        return resampled(task, kept[some], rows, lambda block: shifted[block])
+        return resampled(task, kept[some], rows, lambda block: shifted[block], weights.n)
 
     return Scores(counts(task, kept, rows) / len(rows), again)
 
@@ -72,11 +73,11 @@ def complement(task: Task, circuits: np.ndarray) -> Scores:
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         distinct, back = np.unique(place[some], return_inverse=True)
-        q = resampled(task, kept[distinct], rows, lambda block: weights.examples[block])
+        q = resampled(task, kept[distinct], rows, lambda block: weights.examples[block], weights.n)
         p = (is_answer.T.astype(float) @ weights.examples / weights.examples.sum(0)).max(0)
         return _beyond(q, p)[back]
 
-    q = counts(task, kept, rows) / len(rows)
+    q = counts(task, kept, rows) / rows.n_items
     return Scores(_beyond(q, is_answer.mean(0).max())[place], again)
 
 
