@@ -397,6 +397,23 @@ def test_a_circuit_outside_the_family_has_no_rank_and_a_large_family_gives_none(
     assert np.isnan(criteria(XOR, SQUARE, [OR], names=["rank"]).values["rank"]).all()
 
 
+def test_the_losses_of_the_family_are_computed_once_for_all_circuits(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, kind = CASES["values, tanh"]
+    task, family, of_kernel, n = task_of(part, kind), every_circuit(CircuitSpace(part.sizes)), rank.squares, []
+
+    def noted(task: Task, kept: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        n.append(len(kept))
+        return of_kernel(task, kept, weights)
+
+    expected = judge.judge(replace(task), family, names=["rank"]).values["rank"]
+    monkeypatch.setattr(rank, "squares", noted)
+    sizes = np.bitwise_count(family)
+    for of_size in (sizes == 6, sizes <= 6, sizes > 0, sizes > 0):
+        found = judge.judge(task, family[of_size], names=["rank"]).values["rank"]
+        assert (found == expected[of_size]).all()
+    assert sum(n) == len(family) and n[-1] == 0
+
+
 @pytest.mark.parametrize("sizes", [(3, 3, 1), (2, 2, 2, 1), (2, 3, 2), (4, 1), (2, 3)])
 def test_the_family_has_every_circuit_once(sizes: tuple[int, ...]) -> None:
     rows = all_circuits(sizes)
