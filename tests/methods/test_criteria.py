@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph import Intervention, ModelGraph, read_sites, run_with
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria import bounds, judge, kernel, rank, runs
 from mi_runner.methods.criteria.family import every_circuit
@@ -395,6 +396,34 @@ def test_a_circuit_outside_the_family_has_no_rank_and_a_large_family_gives_none(
     assert not criteria(XOR, SQUARE, [OR], names=["rank"]).resampled(np.array([0]), 3)
     monkeypatch.setattr(rank, "MOST", 3)
     assert np.isnan(criteria(XOR, SQUARE, [OR], names=["rank"]).values["rank"]).all()
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    """The most bytes that are allocated at once."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_complement_of_many_distinct_answers_takes_little_memory() -> None:
+    x = torch.arange(6_000.0)[:, None].repeat(1, 2)
+    criteria(XOR, SQUARE, [OR], names=["complement"])  # compiles
+    found: list[Criteria] = []
+    assert peak_of(lambda: found.append(criteria(XOR, x, [OR], names=["complement"]))) < 20e6
+    assert peak_of(lambda: found[0].resampled(np.array([0]), 20)) < 20e6
+    assert len(np.unique(found[0].task.answers)) > 5_000
+
+
+def test_circuits_as_rows_and_as_bits_take_a_byte_for_each_edge() -> None:
+    edges = Edges((4, 8, 1))
+    bits = np.random.default_rng(0).integers(0, 2**edges.n, 100_000, dtype=np.uint64)
+    rows = edges.rows(bits)
+    assert (rows[:50] == [[bool(one >> place & 1) for place in range(edges.n)] for one in bits[:50].tolist()]).all()
+    assert (bits_of(rows) == bits).all() and rows.flags.writeable and not len(edges.rows(bits[:0]))
+    assert peak_of(lambda: edges.rows(bits)) < 2 * rows.size and peak_of(lambda: bits_of(rows)) < 2 * rows.size
 
 
 def test_the_losses_of_the_family_are_computed_once_for_all_circuits(monkeypatch: pytest.MonkeyPatch) -> None:

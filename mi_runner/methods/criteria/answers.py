@@ -69,16 +69,15 @@ def complement(task: Task, circuits: np.ndarray) -> Scores:
     distinct, place = np.unique(left, return_inverse=True)  # many circuits leave the same out
     kept = task.edges.rows(distinct)
     _, answer = np.unique(task.answers, return_inverse=True)
-    is_answer = np.eye(answer.max() + 1, dtype=bool)[answer]  # (N, answers)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         distinct, back = np.unique(place[some], return_inverse=True)
         q = resampled(task, kept[distinct], rows, lambda block: weights.examples[block], weights.n)
-        p = (is_answer.T.astype(float) @ weights.examples / weights.examples.sum(0)).max(0)
+        p = np.array([np.bincount(answer, of).max() / of.sum() for of in weights.examples.T])
         return _beyond(q, p)[back]
 
     q = counts(task, kept, rows) / rows.n_items
-    return Scores(_beyond(q, is_answer.mean(0).max())[place], again)
+    return Scores(_beyond(q, np.bincount(answer).max() / len(answer))[place], again)
 
 
 def _beyond(q: np.ndarray, p: np.ndarray) -> np.ndarray:
