@@ -26,10 +26,14 @@ from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
+from mi_runner.experiments.criteria.estimate import RUN_PER_SECOND, seconds_of
 from mi_runner.experiments.criteria.judged import chance_circuits, judge_output
 from mi_runner.experiments.criteria.rows import metrics_rows
+from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import passes_more_often
+from mi_runner.methods.criteria.records import criterion_of
+from mi_runner.methods.criteria.task import Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
@@ -227,6 +231,41 @@ def test_a_page_of_many_circuits_has_some_of_all_sizes(result: Result, monkeypat
     data = result.pictures["criteria"]()["parts"][0]["circuits"]
     assert len(data["bits"]) == min(30, len(table))
     assert min(data["edges"]) == table["n_edges"].min() and max(data["edges"]) == table["n_edges"].max()
+
+
+def test_the_estimate_counts_what_is_computed() -> None:
+    def task_of(n_outputs: int, x: torch.Tensor) -> Task:
+        layers = linear(MLP([6, 3, n_outputs]))
+        part = Part(tuple(Layer(one.weight.detach().double(), one.bias.detach().double()) for one in layers))
+        return Task(part, x.double(), Outputs.logits if n_outputs > 1 else Outputs.logit)
+
+    def seconds(task: Task, name: str, **more: int) -> float:
+        return seconds_of(task, [criterion_of(name)], 100, **more)
+
+    x = torch.randn(2_560, 6)
+    one, two, equal = task_of(1, x), task_of(2, x), task_of(1, x[:10].repeat(256, 1))
+    for name in ("agreement", "noise", "interchange", "complement"):
+        assert seconds(two, name) == pytest.approx(1.5 * seconds(one, name))
+    assert seconds(one, "agreement") == pytest.approx(100 * 2_560 / RUN_PER_SECOND)
+    assert seconds(equal, "agreement") == pytest.approx(seconds(one, "agreement") / 10)
+    assert seconds(equal, "interchange") == pytest.approx(seconds(one, "interchange") / 8)  # 90 pairs of 2,000
+    assert seconds(one, "interchange") > 3 * seconds(one, "sufficiency") and not seconds(one, "parsimony")
+    assert seconds(one, "rank", n_family=50, n_families=2) == pytest.approx(2 * seconds(one, "rank", n_family=50))
+    assert seconds(one, "rank", n_family=50) == pytest.approx(seconds(one, "agreement") / 2)
+    again = [seconds(one, name, n_family=50, resamples=9, n_resampled=40) for name in ("rank", "agreement")]
+    assert again > [seconds(one, name, n_family=50) for name in ("rank", "agreement")]
+    assert seconds(one, "agreement", n_resampled=40) == seconds(one, "agreement")
+
+
+def test_tau_has_no_interval_where_it_is_not_known_how_a_criterion_depends_on_the_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mi_runner.methods.criteria.rank.MOST_RESAMPLED", 3)
+    pairs = frames(run(criteria=["agreement", "rank", "complement", "parsimony"], controls=False))["pairs"]
+    pairs = pairs.dropna(subset="tau")
+    of_rank = (pairs[["criterion", "other"]] == "rank").any(axis=1)
+    assert of_rank.any() and not of_rank.all()
+    assert pairs[of_rank]["tau_low"].isna().all() and pairs[~of_rank]["tau_low"].notna().all()
 
 
 # --- controls --------------------------------------------------------------------------------------------------------

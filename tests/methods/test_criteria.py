@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph import Intervention, ModelGraph, read_sites, run_with
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria import bounds, judge, kernel, rank, runs
 from mi_runner.methods.criteria.family import every_circuit
@@ -389,8 +391,56 @@ def test_a_circuit_outside_the_family_has_no_rank_and_a_large_family_gives_none(
     assert np.isnan(found.values["rank"]).tolist() == [True, False]
     inside = criteria(XOR, SQUARE, [0b010001, OR], names=["rank"], inputs="any")
     assert not np.isnan(inside.values["rank"]).any()
+    assert found.resampled(np.array([1]), 3)["rank"].shape == (1, 3)
+    monkeypatch.setattr(rank, "MOST_RESAMPLED", 3)
+    assert not criteria(XOR, SQUARE, [OR], names=["rank"]).resampled(np.array([0]), 3)
     monkeypatch.setattr(rank, "MOST", 3)
     assert np.isnan(criteria(XOR, SQUARE, [OR], names=["rank"]).values["rank"]).all()
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    """The most bytes that are allocated at once."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_complement_of_many_distinct_answers_takes_little_memory() -> None:
+    x = torch.arange(6_000.0)[:, None].repeat(1, 2)
+    criteria(XOR, SQUARE, [OR], names=["complement"])  # compiles
+    found: list[Criteria] = []
+    assert peak_of(lambda: found.append(criteria(XOR, x, [OR], names=["complement"]))) < 20e6
+    assert peak_of(lambda: found[0].resampled(np.array([0]), 20)) < 20e6
+    assert len(np.unique(found[0].task.answers)) > 5_000
+
+
+def test_circuits_as_rows_and_as_bits_take_a_byte_for_each_edge() -> None:
+    edges = Edges((4, 8, 1))
+    bits = np.random.default_rng(0).integers(0, 2**edges.n, 100_000, dtype=np.uint64)
+    rows = edges.rows(bits)
+    assert (rows[:50] == [[bool(one >> place & 1) for place in range(edges.n)] for one in bits[:50].tolist()]).all()
+    assert (bits_of(rows) == bits).all() and rows.flags.writeable and not len(edges.rows(bits[:0]))
+    assert peak_of(lambda: edges.rows(bits)) < 2 * rows.size and peak_of(lambda: bits_of(rows)) < 2 * rows.size
+
+
+def test_the_losses_of_the_family_are_computed_once_for_all_circuits(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, kind = CASES["values, tanh"]
+    task, family, of_kernel, n = task_of(part, kind), every_circuit(CircuitSpace(part.sizes)), rank.squares, []
+
+    def noted(task: Task, kept: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        n.append(len(kept))
+        return of_kernel(task, kept, weights)
+
+    expected = judge.judge(replace(task), family, names=["rank"]).values["rank"]
+    monkeypatch.setattr(rank, "squares", noted)
+    sizes = np.bitwise_count(family)
+    for of_size in (sizes == 6, sizes <= 6, sizes > 0, sizes > 0):
+        found = judge.judge(task, family[of_size], names=["rank"]).values["rank"]
+        assert (found == expected[of_size]).all()
+    assert sum(n) == len(family) and n[-1] == 0
 
 
 @pytest.mark.parametrize("sizes", [(3, 3, 1), (2, 2, 2, 1), (2, 3, 2), (4, 1), (2, 3)])
@@ -514,6 +564,52 @@ def _drawn(task: Task, circuits: np.ndarray, name: str, drawn: np.ndarray, shift
     return judge.judge(other, circuits, names=[name.partition("_")[0]]).values[name]
 
 
+@pytest.mark.parametrize("case", ["values, leaky_relu", "values, tanh", "logits, tanh"])
+@pytest.mark.parametrize("n_at_once", [10, 10_000])
+def test_equal_examples_are_run_once_and_count_as_often_as_they_are(
+    case: str, n_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mi_runner.methods.criteria.task.NOISY", 7)
+    part, kind = CASES[case]
+    few = task_of(part, kind, "mean", n=3)
+    task = replace(few, x=few.x[[0, 1, 0, 2, 0, 1, 0]])
+    family = every_circuit(CircuitSpace(part.sizes))
+    some, rows = family[np.linspace(0, len(family) - 1, 4, dtype=int)], np.array([0, 3])
+    weights = Weights(np.array([[1, 2, 0, 3, 0, 1, 0], [1] * 7, [0, 2, 2, 1, 1, 0, 1]]).T, np.ones((5, 3), dtype=int))
+    each = {name: of.resampled(rows, weights) for name, of in judge.judge(task, some).scores.items() if of.resampled}
+    monkeypatch.setattr(runs, "is_quicker", lambda n_groups, n: n_groups < n)
+    monkeypatch.setattr(runs, "NUMBERS", n_at_once)
+    monkeypatch.setattr("mi_runner.methods.criteria.interchange.NUMBERS", n_at_once)
+    monkeypatch.setattr("mi_runner.methods.criteria.interchange.PAIRS_AT_ONCE", n_at_once)
+    grouped = replace(task)
+    assert len(runs.clean(grouped)) == 3
+    found, loops = judge.judge(grouped, some), Loops(task)
+    for row, circuit in enumerate(some.tolist()):
+        expected = loops.all(circuit, family.tolist())
+        assert values_by_name(found, row) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert len(each) > 5
+    for name, values in each.items():
+        assert found.scores[name].resampled(rows, weights) == pytest.approx(values, abs=1e-12, nan_ok=True)
+
+
+def test_the_kernel_runs_each_of_equal_examples_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    of_kernel = kernel.ask
+
+    def noted(*given: Any) -> None:
+        widths.append(len(given[1]))
+        of_kernel(*given)
+
+    monkeypatch.setattr(kernel, "ask", noted)
+    x, names = SQUARE.repeat(1_000, 1), ["agreement", "sufficiency", "necessity", "interchange", "complement", "rank"]
+    found = criteria(XOR, x, [OR, AND], names=names)
+    found.resampled(np.array([0, 1]), 3)
+    assert len(widths) >= 12 and set(widths) == {1}  # blocks of rows
+    few = criteria(XOR, SQUARE, [OR, AND], names=["agreement", "complement", "rank"]).values
+    for name, values in few.items():
+        assert found.values[name] == pytest.approx(values)
+
+
 def test_resamples_are_drawn_alike_for_all_criteria_and_by_the_seed() -> None:
     x = torch.cat([SQUARE, torch.tensor([[2.0, 1.0]])])
     found = criteria(XOR, x, [OR, AND, 0b111111], noise=[0.0], shift=x[:2])
@@ -564,7 +660,10 @@ def test_records_and_functions_of_one_s_own() -> None:
     own = Criterion("edges", "share of edges", n_edges)
     found = judge.judge(task, np.array([OR], dtype=np.uint64), names=[own, "noise"], progress=Noted())
     assert list(found.values) == ["edges", "noise_0.1", "noise_1"] and steps == ["criteria 3"]
-    assert found.resampled(np.array([0]), 2)["edges"].tolist() == [[0.5]]
+    assert list(found.resampled(np.array([0]), 2)) == ["noise_0.1", "noise_1"]  # of "edges" it isn't known how
+    fixed = judge.judge(task, np.array([OR], dtype=np.uint64), names=["parsimony", "shift"])
+    assert fixed.resampled(np.array([0]), 2)["parsimony"].tolist() == [[0.5]]
+    assert np.isnan(fixed.resampled(np.array([0]), 2)["shift"]).all()
     for function, text in (
         (lambda task, circuits: np.ones(3), r"the criterion edges gives numbers of shape \(3,\), not \(1,\)"),
         (lambda task, circuits: Scores(np.array([2.0])), "the criterion edges gives a number outside 0 to 1"),

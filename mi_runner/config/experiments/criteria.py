@@ -41,7 +41,7 @@ class CriteriaConfig(ExperimentConfig):
         "what valid circuits are compared by; package.module:callable is your own. Runs code!",
     )
     threshold: float = option(0.99, "a circuit survives a criterion that is at least this", at_least=0, at_most=1)
-    pairs: int = option(2_000, "pairs of examples that interventions are tried on", at_least=1, at_most=10_000_000)
+    pairs: int = option(2_000, "pairs of examples that interventions are tried on", at_least=1, at_most=1_000_000)
     noise: list[float] = option(
         [0.1, 0.3, 1.0],
         "standard deviations of the noise on the inputs of the layers, in those of each input",

@@ -20,6 +20,7 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.common.circuit_search import estimate, n_circuits
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half
+from mi_runner.experiments.criteria.estimate import seconds_of
 from mi_runner.graph.chain import Part
 from mi_runner.methods.chance_overlap import of_family
 from mi_runner.methods.circuits.examples import CircuitExamples
@@ -29,20 +30,14 @@ from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import Survivors, survivors
 from mi_runner.methods.criteria.judge import Criteria, judge
-from mi_runner.methods.criteria.rank import MOST_RESAMPLED as MOST_RANKED
+from mi_runner.methods.criteria.rank import MOST as MOST_RANKED
 from mi_runner.methods.criteria.records import CRITERIA, Criterion
-from mi_runner.methods.criteria.task import NOISY, Task
+from mi_runner.methods.criteria.task import Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
 
 MOST_RESAMPLED = 1_000
 """Circuits whose criteria are computed on each resample of the examples; of more a random sample."""
-
-JUDGED_PER_SECOND, RESAMPLED_PER_SECOND = 4e8, 2e9
-"""Circuits times examples that criteria run on, and the same times resamples, per second, for the estimate."""
-
-RANKED_PER_SECOND = 1e10
-"""Circuits of the family times examples times resamples for the rank, per second, for the estimate."""
 
 NETWORK, UNTRAINED = "trained", "untrained"
 """The network itself, and the control of its architecture."""
@@ -317,16 +312,16 @@ def _estimate(
 ) -> str:
     """Returns how many circuits are judged, and about how long it takes."""
     n_judged = min(search.n_valid, most)
-    n_noisy = -(-NOISY // len(task.x)) * len(task.x) * len(task.noise)
-    n_pairs = min(task.pairs, len(task.x) ** 2)
-    runs = {"noise": n_noisy, "shift": 0 if task.shift is None else len(task.shift)}
-    runs |= {"sufficiency": n_pairs, "necessity": n_pairs, "interchange": n_pairs * max(1, search.space.n_hidden)}
-    each = sum(runs.get(record.name, len(task.x)) for record in criteria)
-    n_resampled = 0 if task.every_input else resamples * min(n_judged, MOST_RESAMPLED)
-    seconds = each * ((n_judged + 2 * n_chance) / JUDGED_PER_SECOND + n_resampled / RESAMPLED_PER_SECOND)
-    if task.family is not None and any(record.name == "rank" for record in criteria):
-        again = resamples if n_resampled and len(task.family) <= MOST_RANKED else 0
-        seconds += len(task.family) * len(task.x) * (1 / JUDGED_PER_SECOND + again / RANKED_PER_SECOND)
+    is_ranked = task.family is not None or search.space.count() <= MOST_RANKED
+    seconds = seconds_of(
+        task,
+        criteria,
+        n_judged + 2 * n_chance,  # as many of the untrained network
+        n_family=search.space.count() if is_ranked else 0,
+        n_families=2 if n_chance else 1,
+        resamples=0 if task.has_every_input else resamples,
+        n_resampled=min(n_judged, MOST_RESAMPLED),
+    )
     of = "" if n_judged == search.n_valid else f" of {search.n_valid:,}"
     return f"{n_judged:,}{of} valid circuits and {n_chance:,} drawn at random are judged, about {seconds:,.0f} s"
 

@@ -192,7 +192,7 @@ def pair_rows(judged: Judged, resamples: int, draw: np.random.Generator, seed: i
         if len(rows) > MOST_RESAMPLED:
             rows = np.sort(draw.choice(rows, MOST_RESAMPLED, replace=False))
         resampled = valid.criteria.resampled(rows, resamples, seed=seed)
-        intervals = tau_intervals({name: resampled[name] for name in there}, taus)
+        intervals = tau_intervals({name: resampled[name] for name in there if name in resampled}, taus)
     found = []
     for pair in itertools.combinations(there, 2):
         low, high = intervals.get(pair) or (None, None)

@@ -26,7 +26,10 @@ TRUE = PLANTED
 
 SAMPLED = "where not all valid circuits are judged"
 
-TOLD = "where a τ is given an interval, experiment.resamples"
+TOLD = (
+    "where a τ is given an interval, experiment.resamples; not for a criterion of which it isn't known how it depends "
+    "on the examples: rank in a family of more than 200,000 circuits, or one of your own that gives only numbers"
+)
 
 ALL_CRITERIA = "all criteria but parsimony"
 

@@ -75,8 +75,8 @@ class Edges:
 
     def rows(self, bits: np.ndarray) -> np.ndarray:
         """Returns the kept edges `(K, E)` bool of circuits `(K,)` uint64."""
-        edges = np.arange(self.n, dtype=np.uint64)
-        return (bits.astype(np.uint64)[:, None] >> edges & np.uint64(1)).astype(bool)
+        places = np.ascontiguousarray(bits, dtype="<u8").view(np.uint8).reshape(-1, 8)
+        return np.unpackbits(places, axis=1, count=self.n, bitorder="little").view(bool)
 
     def closed(self, circuits: np.ndarray) -> np.ndarray:
         """Returns the circuits without the edges that lie on no path of kept edges from an input to an output.
@@ -127,8 +127,10 @@ def rows_of(masks: Sequence[np.ndarray]) -> np.ndarray:
 
 def bits_of(circuits: np.ndarray) -> np.ndarray:
     """Returns circuits `(K, E)` bool, E at most 64, as bits `(K,)` uint64; the inverse of `Edges.rows`."""
-    bits = np.uint64(1) << np.arange(circuits.shape[1], dtype=np.uint64)
-    return np.where(circuits, bits, np.uint64(0)).sum(1, dtype=np.uint64)
+    places = np.zeros((len(circuits), 8), dtype=np.uint8)
+    packed = np.packbits(circuits, axis=1, bitorder="little")
+    places[:, : packed.shape[1]] = packed
+    return places.view("<u8")[:, 0].astype(np.uint64)
 
 
 def distinct(circuits: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

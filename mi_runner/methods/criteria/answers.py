@@ -18,9 +18,9 @@ def agreement(task: Task, circuits: np.ndarray) -> Scores:
     kept, rows = task.edges.rows(circuits), clean(task)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return resampled(task, kept[some], rows, lambda block: weights.examples[block])
+        return resampled(task, kept[some], rows, lambda block: weights.examples[block], weights.n)
 
-    return Scores(counts(task, kept, rows) / len(rows), again)
+    return Scores(counts(task, kept, rows) / rows.n_items, again)
 
 
 def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
@@ -33,7 +33,8 @@ def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
     kept, rows = task.edges.rows(circuits), _on(task, task.x[example] + sigma * draws)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return resampled(task, kept[some], rows, lambda block: weights.examples[block], copies=len(rows) // len(task.x))
+        copies = len(rows) // len(task.x)
+        return resampled(task, kept[some], rows, lambda block: weights.examples[block], weights.n, copies=copies)
 
     return Scores(counts(task, kept, rows) / len(rows), again)
 
@@ -41,13 +42,13 @@ def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
 def shift(task: Task, circuits: np.ndarray) -> Scores:
     """Returns the share of other data that each circuit `(K,)` answers as the full network does; NaN without any."""
     if task.shift is None or not len(task.shift):
-        return Scores(np.full(len(circuits), np.nan))
+        return Scores.empty(len(circuits))
     kept, rows = task.edges.rows(circuits), _on(task, task.shift)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         assert weights.shifted is not None
         shifted = weights.shifted
-        return resampled(task, kept[some], rows, lambda block: shifted[block])
+        return resampled(task, kept[some], rows, lambda block: shifted[block], weights.n)
 
     return Scores(counts(task, kept, rows) / len(rows), again)
 
@@ -68,16 +69,15 @@ def complement(task: Task, circuits: np.ndarray) -> Scores:
     distinct, place = np.unique(left, return_inverse=True)  # many circuits leave the same out
     kept = task.edges.rows(distinct)
     _, answer = np.unique(task.answers, return_inverse=True)
-    is_answer = np.eye(answer.max() + 1, dtype=bool)[answer]  # (N, answers)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         distinct, back = np.unique(place[some], return_inverse=True)
-        q = resampled(task, kept[distinct], rows, lambda block: weights.examples[block])
-        p = (is_answer.T.astype(float) @ weights.examples / weights.examples.sum(0)).max(0)
+        q = resampled(task, kept[distinct], rows, lambda block: weights.examples[block], weights.n)
+        p = np.array([np.bincount(answer, of).max() / of.sum() for of in weights.examples.T])
         return _beyond(q, p)[back]
 
-    q = counts(task, kept, rows) / len(rows)
-    return Scores(_beyond(q, is_answer.mean(0).max())[place], again)
+    q = counts(task, kept, rows) / rows.n_items
+    return Scores(_beyond(q, np.bincount(answer).max() / len(answer))[place], again)
 
 
 def _beyond(q: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -88,4 +88,4 @@ def _beyond(q: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def parsimony(task: Task, circuits: np.ndarray) -> Scores:
     """Returns the share of the edges that each circuit `(K,)` leaves out."""
-    return Scores(1 - np.bitwise_count(circuits) / task.largest.sum())
+    return Scores(1 - np.bitwise_count(circuits) / task.largest.sum(), are_fixed=True)

@@ -12,12 +12,29 @@ import numpy as np
 import torch
 
 from mi_runner.methods.criteria import kernel
-from mi_runner.methods.criteria.runs import AT_ONCE, NUMBERS, Runs, ask, in_blocks, share, similar, wanted_of
+from mi_runner.methods.criteria.runs import (
+    AT_ONCE,
+    NUMBERS,
+    Runs,
+    ask,
+    ask_counts,
+    groups_of_pairs,
+    in_blocks,
+    share,
+    similar,
+    wanted_of,
+)
 from mi_runner.methods.criteria.states import CARRIED, States
 from mi_runner.methods.criteria.task import Scores, Task, Weights
 
 AT_ONCE_HERE = AT_ONCE // 4
 """Circuits whose states are found together: each has two runs and one more for each neuron."""
+
+PAIRS_AT_ONCE = 100_000
+"""Pairs whose answers are stored at once, for each hidden neuron."""
+
+Pairs = tuple[np.ndarray, np.ndarray]
+"""Base and source of pairs, `(P,)` each."""
 
 
 def interchange(task: Task, circuits: np.ndarray) -> Scores:
@@ -30,35 +47,50 @@ def interchange(task: Task, circuits: np.ndarray) -> Scores:
     kept = task.edges.rows(circuits)
     base, source = task.any_pairs
     if not len(base) or len(task.part.layers) == 1:
-        return Scores(np.full(len(circuits), np.nan))
-    wanted = _answers(task)
+        return Scores.empty(len(circuits))
+    groups = groups_of_pairs(task, task.any_pairs)
+    run: Pairs = (base, source) if groups is None else (base[groups.first], source[groups.first])
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        def weight_of(block: slice) -> np.ndarray:
-            return weights.examples[base[block]] * weights.examples[source[block]]
+        def weight_of(some: slice | np.ndarray) -> np.ndarray:
+            return weights.examples[base[some]] * weights.examples[source[some]]
 
-        return share(partial(_alike, task, kept[some], wanted), weight_of, len(some), len(base))
+        def of_run(block: slice) -> np.ndarray:
+            return weight_of(block) if groups is None else groups.summed(weight_of, weights.n, block)
 
-    given, asked = _given(task, slice(None)), wanted_of(task, wanted)
-    order, values = similar(task, kept), np.empty(len(kept))
-    for start in range(0, len(kept), AT_ONCE_HERE):
-        chunk = order[start : start + AT_ONCE_HERE]
-        runs, circuit = _runs(task, kept[chunk])
-        found = ask(kernel.COUNTS, runs, given, asked)
-        n_runs = np.bincount(circuit, minlength=len(chunk))
-        values[chunk] = np.bincount(circuit, found, minlength=len(chunk)) / (n_runs * len(base))
-    return Scores(values, again)
+        return share(partial(_alike, task, kept[some], run), of_run, len(some), len(run[0]))
+
+    return Scores(_shares(task, kept, run, None if groups is None else groups.sizes), again)
 
 
-def _alike(task: Task, kept: np.ndarray, wanted: np.ndarray, pairs: slice) -> np.ndarray:
-    """Returns the share of the neurons of each circuit with equal answers, in each of some pairs, `(K, P)`.
+def _shares(task: Task, kept: np.ndarray, run: Pairs, sizes: np.ndarray | None) -> np.ndarray:
+    """Returns the share of neurons and pairs with equal answers of each circuit, `(K,)`.
 
     Args:
-        wanted: `(H, P)`, the full network's answers in all pairs.
+        sizes: `(P,)`, how many pairs each one stands for; None: one.
     """
-    given, asked, n_pairs = _given(task, pairs), wanted_of(task, wanted[:, pairs]), wanted[:, pairs].shape[1]
+    order, n_alike, n_asked = similar(task, kept), np.zeros(len(kept)), np.zeros(len(kept))
+    n_run = len(run[0])
+    for first in range(0, n_run, PAIRS_AT_ONCE):
+        pairs = slice(first, min(first + PAIRS_AT_ONCE, n_run))
+        given, wanted = _given(task, run, pairs), _answers(task, run, pairs)
+        asked, times = wanted_of(task, wanted), None if sizes is None else sizes[pairs]
+        at_once = AT_ONCE_HERE if sizes is None else max(1, min(AT_ONCE_HERE, NUMBERS // wanted.size))
+        for start in range(0, len(kept), at_once):
+            chunk = order[start : start + at_once]
+            runs, circuit = _runs(task, kept[chunk])
+            n_alike[chunk] += np.bincount(circuit, ask_counts(runs, given, asked, times), minlength=len(chunk))
+            n_pairs = pairs.stop - pairs.start if times is None else times.sum()
+            n_asked[chunk] += np.bincount(circuit, minlength=len(chunk)) * n_pairs
+    return n_alike / n_asked
+
+
+def _alike(task: Task, kept: np.ndarray, run: Pairs, pairs: slice) -> np.ndarray:
+    """Returns the share of the neurons of each circuit with equal answers, in each of some pairs, `(K, P)`."""
+    wanted = _answers(task, run, pairs)
+    given, asked, n_pairs = _given(task, run, pairs), wanted_of(task, wanted), wanted.shape[1]
     alike = np.empty((len(kept), n_pairs))
-    at_once = max(1, NUMBERS // (n_pairs * len(wanted)))
+    at_once = max(1, NUMBERS // wanted.size)
     for start in range(0, len(kept), at_once):
         chunk = slice(start, start + at_once)
         runs, circuit = _runs(task, kept[chunk])
@@ -69,9 +101,9 @@ def _alike(task: Task, kept: np.ndarray, wanted: np.ndarray, pairs: slice) -> np
     return alike
 
 
-def _given(task: Task, pairs: slice) -> np.ndarray:
+def _given(task: Task, run: Pairs, pairs: slice) -> np.ndarray:
     """Returns the inputs of base and source of some pairs, `(2 · n_0, P)`, in blocks."""
-    base, source = (indices[pairs] for indices in task.any_pairs)
+    base, source = (indices[pairs] for indices in run)
     return in_blocks(torch.cat([task.x[base], task.x[source]], 1).T.numpy(), 0.0)
 
 
@@ -100,9 +132,9 @@ def _runs(task: Task, kept: np.ndarray) -> tuple[Runs, np.ndarray]:
 
 
 @torch.no_grad()
-def _answers(task: Task) -> np.ndarray:
+def _answers(task: Task, run: Pairs, pairs: slice) -> np.ndarray:
     """Returns the full network's answers with each hidden neuron in turn set to its value on the source, `(H, P)`."""
-    base, source = task.any_pairs
+    base, source = (indices[pairs] for indices in run)
     part, answers = task.part.without_softmax, []
     for layer, values in enumerate(part.activations(task.x)[1:], 1):
         for neuron in range(values.shape[1]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mi_runner.methods.criteria.runs import Rows, counts, resampled
+from mi_runner.methods.criteria.runs import Rows, counts, groups_of_pairs, resampled
 from mi_runner.methods.criteria.task import Scores, Task, Weights
 
 
@@ -43,13 +43,16 @@ def _patched(task: Task, computed: np.ndarray, wanted: np.ndarray) -> Scores:
     """
     base, source = task.differing_pairs
     if not len(base):
-        return Scores(np.full(len(computed), np.nan))
-    rows = Rows(task.x[base], wanted, tuple(values[source] for values in task.part.activations(task.x)))
+        return Scores.empty(len(computed))
+    groups = groups_of_pairs(task, task.differing_pairs)
+    run = slice(None) if groups is None else groups.first
+    left_out = tuple(values[source[run]] for values in task.part.activations(task.x))
+    rows = Rows(task.x[base[run]], wanted[run], left_out, groups)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        def weight_of(block: slice) -> np.ndarray:
-            return weights.examples[base[block]] * weights.examples[source[block]]
+        def weight_of(some: slice | np.ndarray) -> np.ndarray:
+            return weights.examples[base[some]] * weights.examples[source[some]]
 
-        return resampled(task, computed[some], rows, weight_of)
+        return resampled(task, computed[some], rows, weight_of, weights.n)
 
-    return Scores(counts(task, computed, rows) / len(rows), again)
+    return Scores(counts(task, computed, rows) / rows.n_items, again)

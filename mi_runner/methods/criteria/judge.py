@@ -47,7 +47,8 @@ class Criteria:
     def resampled(self, rows: np.ndarray, n: int, *, seed: int = 0) -> dict[str, np.ndarray]:
         """Returns the criteria of some circuits on n resamples of the examples, name → `(K', n)`.
 
-        Of a criterion that doesn't depend on the examples, or can't be resampled, `(K', 1)`.
+        Of a criterion that doesn't depend on the examples `(K', 1)`. Where it isn't known how one depends on them, it
+        is left out: `rank` in a family of more than 200,000 circuits, and a function that returns an array.
 
         Args:
             rows: `(K',)`, of the circuits.
@@ -64,6 +65,7 @@ class Criteria:
         return {
             name: scores.values[rows, None] if scores.resampled is None else scores.resampled(rows, weights)
             for name, scores in self.scores.items()
+            if scores.resampled is not None or scores.are_fixed
         }
 
 

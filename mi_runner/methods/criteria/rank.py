@@ -5,6 +5,8 @@ Letters: M circuits of the family, K circuits, R resamples.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -35,12 +37,11 @@ def rank(task: Task, circuits: np.ndarray) -> Scores:
     """
     space = CircuitSpace(task.part.sizes, task.inputs)
     if task.family is None and space.count() > MOST:
-        return Scores(np.full(len(circuits), np.nan))
-    family = np.sort(every_circuit(space) if task.family is None else task.family)
-    sizes, of_size = np.bitwise_count(family), np.bitwise_count(circuits)
-    is_compared = np.isin(sizes, of_size)
-    losses = np.full((len(family), 1), np.nan)
-    losses[is_compared, 0] = squares(task, task.edges.rows(family[is_compared]))  # at once, as they share most values
+        return Scores.empty(len(circuits))
+    known = task.once("losses of the family", lambda: _Family.of(space, task))
+    family, sizes, losses = known.circuits, known.sizes, known.losses
+    of_size = np.bitwise_count(circuits)
+    known.add(task, of_size)
 
     def ranked(some: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         found = np.full((len(some), 1 if weights is None else weights.shape[1]), np.nan)
@@ -60,6 +61,36 @@ def rank(task: Task, circuits: np.ndarray) -> Scores:
 
     values = ranked(np.arange(len(circuits)), None)[:, 0]
     return Scores(values, again if len(family) <= MOST_RESAMPLED else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """The family of a task, and the losses of its circuits of sizes that some circuits had so far.
+
+    Attributes:
+        circuits: `(M,)` uint64, sorted.
+        sizes: `(M,)`, how many edges they keep.
+        losses: `(M, 1)`.
+        are_known: `(M,)`, which losses are computed.
+    """
+
+    circuits: np.ndarray
+    sizes: np.ndarray
+    losses: np.ndarray
+    are_known: np.ndarray
+
+    @classmethod
+    def of(cls, space: CircuitSpace, task: Task) -> _Family:
+        """Returns the family of a task, without losses."""
+        circuits = np.sort(every_circuit(space) if task.family is None else task.family)
+        n = len(circuits)
+        return cls(circuits, np.bitwise_count(circuits), np.full((n, 1), np.nan), np.zeros(n, dtype=bool))
+
+    def add(self, task: Task, sizes: np.ndarray) -> None:
+        """Computes the losses of circuits of these sizes, of all at once, as they share most values."""
+        missing = np.isin(self.sizes, sizes) & ~self.are_known
+        self.losses[missing, 0] = squares(task, task.edges.rows(self.circuits[missing]))
+        self.are_known[missing] = True
 
 
 def _ranks(losses: np.ndarray, place: np.ndarray) -> np.ndarray:

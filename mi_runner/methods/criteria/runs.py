@@ -28,6 +28,59 @@ NUMBERS = 4_000_000
 Wanted = tuple[int, float, np.ndarray, np.ndarray]
 """What outputs are compared with, as `kernel.ask` takes it."""
 
+WeightOf = Callable[[slice | np.ndarray], np.ndarray]
+"""`(some) → (…, R)`, the weights of some items on the resamples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Which of many items are equal, so that one row stands for each group of them.
+
+    Attributes:
+        first: `(D,)`, an item of each group.
+        sizes: `(D,)` int64, how many items are in it.
+        order: all items, group by group.
+    """
+
+    first: np.ndarray
+    sizes: np.ndarray
+    order: np.ndarray
+
+    @staticmethod
+    def of(labels: np.ndarray) -> Groups | None:
+        """Returns the groups of equal labels; None where rows of all items take about as long as one of each group."""
+        _, first, place, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+        if not is_quicker(len(first), len(labels)):
+            return None
+        return Groups(first, sizes.astype(np.int64), np.argsort(place, kind="stable"))
+
+    def summed(self, weight_of: WeightOf, n_resamples: int, block: slice) -> np.ndarray:
+        """Returns the weights of some groups, those of their items added up, `(…, R)` float64.
+
+        Args:
+            weight_of: the weights `(…, R)` of some items.
+        """
+        sizes = self.sizes[block]
+        end = int(self.sizes[: block.stop].sum())
+        items, group = self.order[end - int(sizes.sum()) : end], np.repeat(np.arange(len(sizes)), sizes)
+        found = np.zeros((len(sizes), n_resamples))
+        for some in blocks(len(items), n_resamples):
+            own = group[some]
+            starts = np.flatnonzero(np.diff(own, prepend=-1))
+            found[own[starts]] += np.add.reduceat(weight_of(items[some]).astype(float), starts, axis=0)
+        return found
+
+
+def groups_of_pairs(task: Task, pairs: tuple[np.ndarray, np.ndarray]) -> Groups | None:
+    """Returns the groups of pairs whose bases are equal, and whose sources are; None as `Groups.of`."""
+    (first, place), (base, source) = task.distinct, pairs
+    return Groups.of(place[base] * len(first) + place[source])
+
+
+def is_quicker(n_groups: int, n: int) -> bool:
+    """Returns whether one row of each group is quicker than rows of all items: the kernel runs whole blocks of rows."""
+    return 2 * -(-n_groups // kernel.BLOCK) <= n // kernel.BLOCK
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -37,17 +90,24 @@ class Rows:
         x: `(B, n_0)` float64, what enters the part.
         wanted: `(B,)`, the answers that count.
         left_out: what the source of a left-out edge carries, `(n_l,)` or `(B, n_l)` for each layer that edges leave.
+        groups: the items that each row stands for; None: one.
     """
 
     x: Tensor
     wanted: np.ndarray
     left_out: tuple[Tensor, ...]
+    groups: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def n_items(self) -> int:
+        """How many items the rows stand for."""
+        return len(self) if self.groups is None else len(self.groups.order)
+
     def of(self, rows: slice | np.ndarray) -> Rows:
-        """Returns some of the rows."""
+        """Returns some of the rows, each by itself."""
         left_out = tuple(values if values.dim() == 1 else values[rows] for values in self.left_out)
         return Rows(self.x[rows], self.wanted[rows], left_out)
 
@@ -58,8 +118,11 @@ class Rows:
 
 
 def clean(task: Task) -> Rows:
-    """Returns the test examples, with the full network's answers and what the ablation says."""
-    return Rows(task.x, task.answers, task.means)
+    """Returns the test examples, with the full network's answers and what the ablation says; equal ones are one row."""
+    first, place = task.distinct
+    groups = Groups.of(place)
+    rows = slice(None) if groups is None else first
+    return Rows(task.x[rows], task.answers[rows], task.means, groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +141,13 @@ class Runs:
 
 
 def counts(task: Task, kept: np.ndarray, rows: Rows) -> np.ndarray:
-    """Returns in how many rows each circuit `(K, E)` gives the wanted answer, `(K,)` int64."""
+    """Returns for how many items of the rows each circuit `(K, E)` gives the wanted answer, `(K,)` int64."""
+    if rows.groups is not None:
+        given, wanted, sizes = _given(rows), _wanted(task, rows), rows.groups.sizes
+        at_once = max(1, min(AT_ONCE, NUMBERS // (given.shape[0] * kernel.BLOCK)))
+        return _each(
+            task, kept, lambda some: ask_counts(plain_runs(task, some, rows), given, wanted, sizes).astype(int), at_once
+        )
     rows = rows.of(np.argsort(rows.wanted, kind="stable"))  # blocks in which all want the same are faster
     given, wanted = _given(rows), _wanted(task, rows)
     return _each(task, kept, lambda some: ask(kernel.COUNTS, plain_runs(task, some, rows), given, wanted).astype(int))
@@ -107,11 +176,17 @@ def squares(task: Task, kept: np.ndarray, weights: np.ndarray | None = None) -> 
         `(K,)`, or with weights `(K, R)`.
     """
     rows = clean(task)
-    full, n = task.part(task.x).T.numpy(), len(rows)
+    full, n, groups = task.part(rows.x).T.numpy(), len(rows), rows.groups
+    times = np.ones(n) if groups is None or weights is not None else groups.sizes
     kinds, slopes = activations_of(task.part)
     given = _given(rows)
-    compared = (int(kinds[-1]), float(slopes[-1]), in_blocks(full, 0.0), in_blocks(np.ones((1, n)), 0.0))
-    weighted = None if weights is None else weights.astype(float)
+    compared = (int(kinds[-1]), float(slopes[-1]), in_blocks(full, 0.0), in_blocks(times[None], 0.0))
+    weighted = None
+    if weights is not None:
+        every = slice(0, n)
+        weighted = (
+            weights.astype(float) if groups is None else groups.summed(weights.__getitem__, weights.shape[1], every)
+        )
 
     def squared(some: np.ndarray) -> np.ndarray:
         runs = plain_runs(task, some, rows)
@@ -191,6 +266,17 @@ def ask(what: int, runs: Runs, given: np.ndarray, wanted: Wanted) -> np.ndarray:
     return by_block.sum(0) if is_by_block else by_row.reshape(n_runs, -1)
 
 
+def ask_counts(runs: Runs, given: np.ndarray, wanted: Wanted, sizes: np.ndarray | None) -> np.ndarray:
+    """Returns for how many items the answers of runs are the wanted ones, `(M,)`.
+
+    Args:
+        sizes: `(B,)`, how many items each row stands for; None: one.
+    """
+    if sizes is None:
+        return ask(kernel.COUNTS, runs, given, wanted)
+    return ask(kernel.HITS, runs, given, wanted)[:, : len(sizes)] @ sizes.astype(float)
+
+
 def in_blocks(values: np.ndarray, filled: float) -> np.ndarray:
     """Returns values `(n, B)` block by block, `(B / BLOCK, n, BLOCK)`, with more columns that make the blocks whole."""
     more = np.pad(values, ((0, 0), (0, -values.shape[1] % kernel.BLOCK)), constant_values=filled)
@@ -221,19 +307,28 @@ def resampled(
     task: Task,
     kept: np.ndarray,
     rows: Rows,
-    weight_of: Callable[[slice], np.ndarray],
+    weight_of: WeightOf,
+    n_resamples: int,
     *,
     copies: int = 1,
 ) -> np.ndarray:
-    """Returns the weighted share of rows in which each circuit gives the wanted answer, `(K, R)`.
+    """Returns the weighted share of items for which each circuit gives the wanted answer, `(K, R)`.
 
     NaN where all weights of a resample are 0.
 
     Args:
         kept: `(K, E)` bool.
-        weight_of: the weights `(…, R)` of some examples.
-        copies: the rows are all examples, so many times one after the other.
+        weight_of: the weights `(…, R)` of some items.
+        copies: the rows are all examples, so many times one after the other; 1 of groups.
     """
+    groups = rows.groups
+    if groups is not None:
+        return share(
+            lambda block: hits(task, kept, rows.of(block)),
+            lambda block: groups.summed(weight_of, n_resamples, block),
+            len(kept),
+            len(rows),
+        )
     n = len(rows) // copies
 
     def hit(block: slice) -> np.ndarray:
@@ -244,7 +339,10 @@ def resampled(
 
 
 def share(
-    hits_in: Callable[[slice], np.ndarray], weight_of: Callable[[slice], np.ndarray], width: int, n_rows: int
+    hits_in: Callable[[slice], np.ndarray],
+    weight_of: Callable[[slice], np.ndarray],
+    width: int,
+    n_rows: int,
 ) -> np.ndarray:
     """Returns the weighted share of hits of each circuit, `(K, R)`; NaN where all weights of a resample are 0.
 

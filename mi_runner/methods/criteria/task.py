@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.datasets.distinct import is_every_boolean_input
+from mi_runner.datasets.distinct import first_of_equal, is_every_boolean_input
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import carried, means_of
@@ -27,6 +28,9 @@ PAIRS = 2_000
 
 NOISY = 10_000
 """Noisy inputs, at least: each test example is used so often that there are so many."""
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Weights:
     examples: np.ndarray
     shifted: np.ndarray | None = None
 
+    @property
+    def n(self) -> int:
+        """How many resamples there are."""
+        return self.examples.shape[1]
+
 
 Resampled = Callable[[np.ndarray, Weights], np.ndarray]
 """`(rows (K',), weights) → (K', R)`, the numbers of the circuits in these rows of a `Scores` on resampled examples."""
@@ -53,10 +62,18 @@ class Scores:
     Attributes:
         values: `(K,)` float64 in 0..1, 1 the best; NaN where nothing can be said.
         resampled: the numbers on resampled examples; None: they don't depend on the examples, or it isn't known how.
+        are_fixed: whether they don't depend on the examples. Of other numbers without `resampled` it isn't known how
+            they do, so nothing is compared with them on resamples.
     """
 
     values: np.ndarray
     resampled: Resampled | None = field(default=None, repr=False)
+    are_fixed: bool = False
+
+    @classmethod
+    def empty(cls, n: int) -> Scores:
+        """Returns the scores of n circuits of which nothing can be said, whatever the examples are."""
+        return cls(np.full(n, np.nan), are_fixed=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +93,7 @@ class Task:
         allowed: `(E,)` bool, closed: the edges that circuits of the family may keep; None: every edge.
         every_input: whether the test examples are all Boolean inputs, so that none is sampled; None: x says it.
         seed: every random draw derives from it.
+        made: what `once` keeps.
     """
 
     part: Part
@@ -90,6 +108,7 @@ class Task:
     allowed: np.ndarray | None = field(default=None, repr=False)
     every_input: bool | None = None
     seed: int = 0
+    made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def edges(self) -> Edges:
@@ -105,6 +124,20 @@ class Task:
     def means(self) -> tuple[Tensor, ...]:
         """What the source of a left-out edge carries, `(n_l,)` for each layer that edges leave: means, or zeros."""
         return carried(self.part, means_of(self.part, self.x, self.ablation))
+
+    @cached_property
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first of equal examples with equal answers `(D,)`, and the place of each example's own there, `(N,)`."""
+        answers = torch.from_numpy(self.answers).to(self.x.dtype)
+        place, first = first_of_equal(torch.cat([self.x, answers[:, None]], 1))
+        return first.numpy(), place.numpy()
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """Returns what `make` returns; it is called once for each name, and all circuits share what it returns."""
+        if name not in self.made:
+            self.made[name] = make()
+        found: Made = self.made[name]
+        return found
 
     @cached_property
     def answers(self) -> np.ndarray:
