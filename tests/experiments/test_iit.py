@@ -768,6 +768,11 @@ def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
         with pytest.raises(ConfigError, match=re.escape(data_sets_with_variables())):
             check_of(choices | {"model": "mlp"})
         return
+    if model == "planted" and dataset != "logic":
+        choices |= {"dataset.path": str(tmp_path / "data.npz")} if dataset == "arrays" else {}
+        with pytest.raises(ConfigError, match="model=planted takes one Boolean function of inputs 0 and 1"):
+            check_of(choices)
+        return
     while True:
         try:
             return check_of(choices)
