@@ -236,7 +236,12 @@ def test_the_value_that_enters_the_last_layer_as_an_image(drawn_by: DrawnBy) -> 
 def test_circuits(drawn_by: DrawnBy) -> None:
     small = ("dataset=mod_add", "dataset.target=value", "model.hidden_sizes=[2,2]", "training.epochs=3")
     ended, drawn = drawn_by("experiment=circuits", *small, "experiment.accuracy_threshold=0.6")
-    assert set(drawn) == {"sparsity_0", "edges_0", "sparsest_0"}
+    assert set(drawn) == {"sparsity_0", "edges_0", "sparsest_0", "overlaps_0"}
+    overlaps = table(ended, "overlaps")
+    for axes, (_, bins) in zip(drawn["overlaps_0"].axes, overlaps.groupby("which", sort=False), strict=True):
+        for stairs, column in zip(axes.patches, ("share", "share_chance"), strict=True):
+            assert stairs.get_data().values == near(bins[column].to_numpy())
+            assert stairs.get_data().edges[1:] == near(bins["overlap_to"].to_numpy())
     circuits = pd.read_parquet(ended.folder / "circuits.parquet")
     hexagons = drawn["sparsity_0"].axes[0].collections[0]
     assert hexagons.get_array().sum() == len(circuits)
