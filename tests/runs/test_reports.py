@@ -76,6 +76,8 @@ def test_the_headline_of_an_experiment_is_a_declared_number_of_which_more_is_bet
 
 NOT_IN_SMALL = {
     ("ablation", "largest"),  # of more than 20 targets
+    ("discovery", "criteria"),  # with experiment.criteria=true
+    ("discovery", "criteria_by_regret"),
     ("das", "effects"),  # of strict training
     ("iit", "effects"),
     ("explanations", "groundings"),  # of a network that is accurate enough
