@@ -104,6 +104,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
         "def score(part, x, target, ablation):\n"
         "    return [layer.weight for layer in part.layers]\n"
+        "def rate(task, circuits):\n"
+        "    return [0.5] * len(circuits)\n"
     )
     if "hydra/launcher" in command:  # tests/sweeps/test_launchers.py runs them
         planned = mi_run(*arguments, "plan=true")
@@ -122,6 +124,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if "mine.npz" in command:
         (program,) = re.findall(r"```python\n(.*?)```", PAGES["ablation.md"], re.DOTALL)
         exec(compile(program, "ablation.md", "exec"), {})
+    if "truth.csv" in command:  # each input of 3-3-3-1, and one path behind them
+        Path("truth.csv").write_text("layer,source,target\n0,0,0\n0,1,0\n0,2,0\n1,0,0\n2,0,0\n")
     if "patients.csv" in command:
         program = re.findall(r"```python\n(.*?)```", PAGES["your_own_data.md"], re.DOTALL)[0]
         exec(compile(program, "your_own_data.md", "exec"), {})

@@ -49,9 +49,9 @@ def test_curves_of_methods_and_of_all_circuits() -> None:
 
 def test_scores_of_methods_beside_the_share_of_valid_circuits() -> None:
     scores = [
-        {"method": method, "score": score}
+        {"method": method, "layer": layer, "source": source, "target": 0, "score": score}
         for method, of in (("eap", (1.0, 4.0, 2.0)), ("random", (-0.5, 0.25, 0.1)))
-        for score in of
+        for (layer, source), score in zip(((0, 0), (0, 1), (1, 0)), of, strict=True)
     ]
     curves = discovery_figures.Curves([], [], scores, np.array([0.1, 0.2, 0.3]))
     part = random_part((2, 1, 1), ["relu", "identity"])

@@ -167,7 +167,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     shares = any(output.sharing for output in outputs)
     if shares:
         unknown = dict.fromkeys(number.name for number in OF_SHARED)
-        outputs = [replace(output, row=unknown | output.row) for output in outputs]
+        outputs = [replace(output, row=output.row | (unknown | output.row)) for output in outputs]
     where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
     where += [PLANTED] if truth else []
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
