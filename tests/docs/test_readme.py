@@ -124,8 +124,9 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if "mine.npz" in command:
         (program,) = re.findall(r"```python\n(.*?)```", PAGES["ablation.md"], re.DOTALL)
         exec(compile(program, "ablation.md", "exec"), {})
-    if "truth.csv" in command:  # each input of 3-3-3-1, and one path behind them
-        Path("truth.csv").write_text("layer,source,target\n0,0,0\n0,1,0\n0,2,0\n1,0,0\n2,0,0\n")
+    if "truth.csv" in command:  # each input of 3-3-1 or 3-3-3-1, and one path behind them
+        behind = "1,0,0\n" if "experiment=circuits" in arguments else "1,0,0\n2,0,0\n"
+        Path("truth.csv").write_text(f"layer,source,target\n0,0,0\n0,1,0\n0,2,0\n{behind}")
     if "patients.csv" in command:
         program = re.findall(r"```python\n(.*?)```", PAGES["your_own_data.md"], re.DOTALL)[0]
         exec(compile(program, "your_own_data.md", "exec"), {})
