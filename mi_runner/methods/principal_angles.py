@@ -38,8 +38,25 @@ def expected_angle(d: int, p: int, q: int) -> float:
         >>> abs(iit.expected_angle(2, 1, 1) - 45) < 0.5
         True
     """
+    return expected_of_all(d, ((p, q),))
+
+
+@cache
+def expected_of_all(d: int, places: tuple[tuple[int, int], ...]) -> float:
+    """Returns the mean of the largest principal angle of all places, in degrees, if directions are random.
+
+    Args:
+        d: units of the site.
+        places: p random and q known directions of each place; those of different places are orthogonal.
+    """
     draw = np.random.default_rng(0)
-    n = max(100, min(DRAWS, 20_000_000 // (d * p)))
-    basis = np.linalg.qr(draw.standard_normal((n, d, p)))[0]
-    cosines = np.linalg.svd(basis[:, :q, :], compute_uv=False)[:, -1]  # any q fixed directions: the first units
-    return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).mean())
+    sizes, known = zip(*places, strict=True)
+    n = max(100, min(DRAWS, 20_000_000 // (d * sum(sizes))))
+    basis = np.linalg.qr(draw.standard_normal((n, d, sum(sizes))))[0]
+    largest = np.zeros(n)
+    for place, (p, q) in enumerate(places):
+        first, begin = sum(known[:place]), sum(sizes[:place])  # any q fixed directions: units
+        block = basis[:, first : first + q, begin : begin + p]
+        cosines = np.linalg.svd(block, compute_uv=False)[:, -1]
+        largest = np.maximum(largest, np.degrees(np.arccos(np.clip(cosines, 0, 1))))
+    return float(largest.mean())

@@ -544,7 +544,7 @@ def test_a_truth_that_is_not_valid_has_no_place(result: Result, tmp_path: Path) 
     space = CircuitSpace(SPACE.sizes)
     other = next(c for c in range(space.full, 0, -1) if space.is_well_formed(c) and c not in valid)
     result = run(truth=truth_file(tmp_path, other), ablation=LeftOut.zero)
-    assert "The true circuit is not valid, so it has no place" in result.answer
+    assert "The true circuit is none of the valid circuits, so it has no place" in result.answer
     assert all(row["truth"] is None for row in result.tables["metrics"])
 
 

@@ -139,3 +139,16 @@ def test_a_planted_circuit_outside_the_family_has_no_place(tmp_path: Path, capsy
     arguments = ("dataset=logic", "dataset.functions=[0011]", "model=planted", "model.formula=A", "model.distractors=2")
     run = ended(capsys, tmp_path, "experiment=criteria", *arguments, "experiment.last_layers=null")
     assert pd.read_csv(run / "metrics.csv").truth.isna().all()
+
+
+def test_planted_layers_without_a_circuit_of_every_input_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dead = ("dataset=logic", "dataset.functions=[0011]", "model=planted", "model.formula=A", "model.width=3")
+    for experiment in ("circuits", "criteria"):
+        assert command.main([f"experiment={experiment}", *dead, "experiment.last_layers=2"]) == 2
+        error = capsys.readouterr().err
+        assert "no circuit of edges whose weight is not 0 that uses every input and output" in error
+        assert "experiment.inputs=any" in error
+    assert ended(capsys, tmp_path, "experiment=circuits", *dead, "experiment.last_layers=2", "experiment.inputs=any")

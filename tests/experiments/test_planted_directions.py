@@ -21,7 +21,7 @@ from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import Aligned
-from mi_runner.methods.principal_angles import expected_angle, largest_angle
+from mi_runner.methods.principal_angles import expected_angle, expected_of_all, largest_angle
 from mi_runner.models import formulas, planted
 from mi_runner.models.formulas import GATES
 from mi_runner.training.options import TrainingOptions
@@ -153,3 +153,13 @@ def test_by_default_each_inner_node_is_a_variable_of_its_own() -> None:
 def test_a_variable_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="no variable is named 'n3'. .*Allowed: A, B, n1, n2"):
         iit.check(setting(built(XOR), variables=["n3"]))
+
+
+def test_the_expected_angle_of_several_places_is_of_the_largest_of_each_draw() -> None:
+    """In the plane two orthogonal lines turn by the same angle; in space the larger of two is above each."""
+    assert expected_of_all(2, ((1, 1), (1, 1))) == pytest.approx(45, abs=0.5)
+    assert expected_of_all(3, ((1, 1),)) == expected_angle(3, 1, 1)
+    draw = np.random.default_rng(3)
+    frames = np.linalg.qr(draw.standard_normal((20_000, 3, 2)))[0]
+    angles = np.degrees(np.arccos(np.abs(np.stack([frames[:, 0, 0], frames[:, 1, 1]])))).max(0)
+    assert expected_of_all(3, ((1, 1), (1, 1))) == pytest.approx(angles.mean(), abs=0.5)

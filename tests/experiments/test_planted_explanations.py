@@ -149,6 +149,10 @@ def test_a_formula_deeper_than_the_algorithms_has_no_known_alignment() -> None:
     assert figures["alignment_found"] is None and figures["n_other_alignments"] == found.n_alignments
     assert figures["grounding_found"] == 1
     assert "no alignment of the truth is known" in sentence(figures)
+    alone = {"grounding_found": 1, "n_other_groundings": 0, "alignment_found": None, "n_other_alignments": None}
+    assert sentence(alone).endswith("no alignment of the truth is known: whether the truth is unique isn't known.")
+    missed = {"grounding_found": 0, "n_other_groundings": 0, "alignment_found": 1, "n_other_alignments": 0}
+    assert sentence(missed).endswith("whether the truth is unique isn't known.")
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------

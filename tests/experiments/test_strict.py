@@ -16,6 +16,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result
 from mi_runner.experiments.iit import experiment as iit
+from mi_runner.experiments.iit.strict import answer
 from mi_runner.methods.alignment import Units
 from mi_runner.methods.interchange import Pairs
 from mi_runner.methods.strictness import effects
@@ -140,3 +141,11 @@ def test_the_data_sets_of_known_alignments(arguments: list[str], mi_run: Callabl
     if "logic" not in arguments[0]:
         counts = table[table["unit"] != "all"]["site"].value_counts()
         assert {site: n for site, n in channels.items() if site in counts} == counts.to_dict()
+
+
+def test_with_several_starts_no_unit_of_any_start_changes_more_than_the_answer_says() -> None:
+    metrics = {"largest_effect": [0.1, 0.3], "largest_effect_before": [0.5, 0.4]}
+    metrics |= {"rest_effect": [0.2, 0.4], "rest_effect_before": [0.6, 0.6]}
+    text = answer(metrics, "layers.0")
+    assert "changes more than 0.3 of the answers; before training 0.5" in text
+    assert "together change 0.3; before 0.6" in text

@@ -127,7 +127,8 @@ OF_MINIMALITY = (
 OF_TRUTH = (
     Measure(
         "n_equally_valid",
-        "valid circuits with no more edges than the true one, itself included; 1 where the truth is unique",
+        "valid circuits with no more edges than the true one, itself included if it is valid; 1 where the truth is "
+        "unique",
         COUNT,
         only=PLANTED,
         within=NOT_NEGATIVE,

@@ -108,6 +108,9 @@ def objection(
     if is_planted and count > max_table_rows:
         why = f"{have} of edges whose weight is not 0, which must fit into a table."
         return why, larger if count <= MOST_ROWS_TYPED else []
+    if not count:
+        why = f"{named_space(space)} have no circuit of edges whose weight is not 0 that uses every input and output."
+        return why, ["experiment.inputs=any"] if inputs == "all" else []
     if count == 1 and not is_planted:
         return f"{named_space(space)} have one circuit, the full one, so there is nothing to compare.", []
     if count > MOST_CIRCUITS:

@@ -209,7 +209,7 @@ def _tau(row: Row) -> str:
 def _truth(case: Answered) -> str:
     """Returns whether a criterion picks the truth alone, and the places of the truth."""
     if case.judged.truth is None:
-        return "The true circuit is not valid, so it has no place among the valid ones."
+        return "The true circuit is none of the valid circuits, so it has no place among them."
     if case.judged.valid.n_all == 1:
         return "The truth is the only valid circuit."
     of_each = [row for row in case.rows["metrics"] if row["criterion"] != ALL_TOGETHER]

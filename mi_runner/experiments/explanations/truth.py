@@ -183,7 +183,11 @@ def sentence(row: dict[str, int | None]) -> str:
         else:
             does = "is" if row[found] else "is not"
             parts.append(f"the planted {what} {does} among those found, beside {counted(n, 'other')}")
-    unique = all(row[name] == 1 for name in ("grounding_found", "alignment_found")) and not any(
-        row[name] for name in ("n_other_groundings", "n_other_alignments")
-    )
-    return f" {parts[0][0].upper()}{parts[0][1:]}; {parts[1]}: the truth is {'' if unique else 'not '}unique."
+    others_of = [row[name] for name in ("n_other_groundings", "n_other_alignments")]
+    if any(others_of):
+        verdict = "the truth is not unique"
+    elif all(row[name] == 1 for name in ("grounding_found", "alignment_found")) and None not in others_of:
+        verdict = "the truth is unique"
+    else:
+        verdict = "whether the truth is unique isn't known"
+    return f" {parts[0][0].upper()}{parts[0][1:]}; {parts[1]}: {verdict}."

@@ -19,7 +19,7 @@ from mi_runner.experiments.iit.tables import ANGLE, ANGLE_RANDOM
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Units
 from mi_runner.methods.interchange import Aligned
-from mi_runner.methods.principal_angles import expected_angle, largest_angle
+from mi_runner.methods.principal_angles import expected_of_all, largest_angle
 from mi_runner.models import formulas
 from mi_runner.models.formulas import Formula
 from mi_runner.models.truth import Truth
@@ -124,8 +124,8 @@ def angles(truth: Truth, aligned: Aligned, places: tuple[tuple[str, ...], ...]) 
     pairs = [(one, other) for one, other in zip(own, known, strict=True) if other is not None]
     if len(pairs) < len(places):
         return {ANGLE.name: None, ANGLE_RANDOM.name: None}
-    dimensions = [(one.shape[1], len(one), len(other)) for one, other in pairs]
+    dimensions = tuple((len(one), len(other)) for one, other in pairs)
     return {
         ANGLE.name: max(largest_angle(one, other) for one, other in pairs),
-        ANGLE_RANDOM.name: max(expected_angle(*each) for each in dimensions),
+        ANGLE_RANDOM.name: expected_of_all(pairs[0][0].shape[1], dimensions),
     }

@@ -73,10 +73,8 @@ def answer(metrics: Mapping[str, Sequence[float]], site: str) -> str:
         metrics: name of the summary → the value of each start.
         site: the first one.
     """
-    largest, before, rest, rest_before = (
-        figure(fmean(metrics[name]))
-        for name in (SUMMARY[0], f"{SUMMARY[0]}_before", SUMMARY[1], f"{SUMMARY[1]}_before")
-    )
+    largest, before = (figure(max(metrics[name])) for name in (SUMMARY[0], f"{SUMMARY[0]}_before"))
+    rest, rest_before = (figure(fmean(metrics[name])) for name in (SUMMARY[1], f"{SUMMARY[1]}_before"))
     return (
         f" Of the units that should carry nothing, none that is taken from a source alone changes more than {largest} "
         f"of the answers; before training {before}. All of those of {site} together change {rest}; "

@@ -91,7 +91,13 @@ ANGLE = Measure(
     within=Range(0, 90),
     better="less",
 )
-ANGLE_RANDOM = Measure("angle_random", "mean angle of as many random directions", "degrees", PLANTED, Range(0, 90))
+ANGLE_RANDOM = Measure(
+    "angle_random",
+    "mean of the same of as many random directions, orthogonal to each other",
+    "degrees",
+    PLANTED,
+    Range(0, 90),
+)
 
 METRICS = TableType(
     "metrics",
