@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 PREFIX = "mi_runner."
 """What the names of mi-run's groups of entry points begin with."""
@@ -101,6 +101,37 @@ def added(
         except Unusable as error:
             faults.append(Fault(f"{what}{name}", f"{what}{name}: {error}"))
     return found, faults
+
+
+class Record(Protocol):
+    """A record of an option's values that an installed package may add to, a frozen dataclass."""
+
+    @property
+    def name(self) -> str:
+        """As it is typed."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def added_records(group: str, what: str, own: Sequence[R], kind: type[R]) -> tuple[tuple[R, ...], tuple[Fault, ...]]:
+    """Returns the records that installed packages add to a group, and what of them can't be used.
+
+    None of them is a default, and each has its entry point as its origin.
+
+    Args:
+        what: what texts say before a name: `the method `.
+        own: mi-run's own records.
+        kind: their class.
+    """
+
+    def checked(point: EntryPoint, record: Any) -> R:
+        if not isinstance(record, kind) or record.name != point.name:
+            raise Unusable(f'{point.value} of {point.origin} is no {kind.__name__} with name="{point.name}".')
+        return replace(record, is_default=False, origin=point)  # type: ignore[type-var]
+
+    found, faults = added(group, what, [record.name for record in own], checked)
+    return tuple(record for _, record in found), tuple(faults)
 
 
 def _alone(points: list[EntryPoint], is_own: bool) -> EntryPoint:

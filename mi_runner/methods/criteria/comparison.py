@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_runner.methods.criteria import rank_kernels
+from mi_runner.methods.criteria.records import PARSIMONY
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.paired import holm
 
 SAME = 1e-12
 """Values that differ by no more are equal."""
 
-NOT_COUNTED = ("parsimony",)
+NOT_COUNTED = (PARSIMONY,)
 """Criteria that are no part of "all": each kept edge lowers them."""
 
 LEVEL = 0.05

@@ -8,13 +8,13 @@ imports torch: a record names its function, which is imported when the criterion
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from mi_runner.errors import ArgumentError
-from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
+from mi_runner.machine.installed import EntryPoint, Fault, added_records
 
 NOISE = (0.1, 0.3, 1.0)
 """Standard deviations of the noise, in those of each input unit."""
@@ -131,20 +131,7 @@ CRITERIA = (
 @cache
 def _added() -> tuple[tuple[Criterion, ...], tuple[Fault, ...]]:
     """Returns the criteria that installed packages add, and what of them can't be used."""
-    own = [criterion.name for criterion in CRITERIA]
-    found, faults = added("criteria", "the criterion ", own, _checked)
-    return tuple(criterion for _, criterion in found), tuple(faults)
-
-
-def _checked(point: EntryPoint, criterion: Any) -> Criterion:
-    """Returns the record that an entry point names.
-
-    Raises:
-        Unusable: it is no record of this name.
-    """
-    if not isinstance(criterion, Criterion) or criterion.name != point.name:
-        raise Unusable(f'{point.value} of {point.origin} is no Criterion with name="{point.name}".')
-    return replace(criterion, is_default=False, origin=point)
+    return added_records("criteria", "the criterion ", CRITERIA, Criterion)
 
 
 def all_criteria() -> tuple[Criterion, ...]:

@@ -10,13 +10,13 @@ Letters: E edges, B examples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from mi_runner.errors import ArgumentError
-from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
+from mi_runner.machine.installed import EntryPoint, Fault, added_records
 
 TAKES = ("objective", "loss", "generator", "family")
 """What a method may take besides its part and examples."""
@@ -226,19 +226,7 @@ METHODS = (
 @cache
 def _added() -> tuple[tuple[Method, ...], tuple[Fault, ...]]:
     """Returns the methods that installed packages add, and what of them can't be used."""
-    found, faults = added("methods", "the method ", [method.name for method in METHODS], _checked)
-    return tuple(method for _, method in found), tuple(faults)
-
-
-def _checked(point: EntryPoint, method: Any) -> Method:
-    """Returns the record that an entry point names.
-
-    Raises:
-        Unusable: it is no record of this name.
-    """
-    if not isinstance(method, Method) or method.name != point.name:
-        raise Unusable(f'{point.value} of {point.origin} is no Method with name="{point.name}".')
-    return replace(method, is_default=False, origin=point)
+    return added_records("methods", "the method ", METHODS, Method)
 
 
 def all_methods() -> tuple[Method, ...]:
