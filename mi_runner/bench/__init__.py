@@ -1,0 +1,1 @@
+"""`mi-run bench`: discovery methods judged on a fixed list of networks with a known optimum or truth."""

@@ -1,0 +1,202 @@
+"""What a bench leaves: its tables. `results` fills the first from the folders of runs, `leaderboard` the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mi_runner.experiments.discovery.tables import ABLATION, METHOD
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    SECONDS,
+    Key,
+    Measure,
+    Note,
+    TableType,
+    share,
+)
+from mi_runner.tables.names import ALL
+from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
+
+FAMILY = Key("family", "the family of the network: its task and shape, or how its weights are planted")
+SETTING = Key("setting", "the network's activation, or the formula that is planted")
+SEED = Key("seed", "the network's seed")
+KIND = Note("kind", "trained, or planted")
+
+PLANTED_ONLY = "empty where nothing is planted"
+
+MEASURES = (
+    Measure(
+        "cpr",
+        "area under the method's curve, −mse by fraction of edges, 1 at the full network and 0 at no edge",
+        within=ANY,
+        better="more",
+    ),
+    Measure(
+        "regret",
+        "cpr of the best circuits of each size minus that of the method's; empty where circuits are sampled",
+        within=NOT_NEGATIVE,
+        better="less",
+    ),
+    Measure(
+        "regret_mse",
+        "mse of the method's circuit minus the smallest of a circuit of as many edges or fewer, mean over sizes; its "
+        "scale differs from family to family; empty where circuits are sampled",
+        within=NOT_NEGATIVE,
+        better="less",
+    ),
+    Measure(
+        "percentile",
+        "place of the circuit's mse among circuits of as many edges, mean over sizes that are the same for all "
+        "methods: 0 the best, 1 the worst; where a method has no circuit, the place of the empty one",
+        FRACTION,
+        within=SHARE,
+        better="less",
+    ),
+    Measure(
+        "cmd",
+        "area between the accuracy of the method's circuits and the full network's, by fraction of edges",
+        within=ANY,
+        better="less",
+    ),
+    Measure(
+        "edges_over_fewest",
+        "edges of the smallest valid circuit that the method found over the fewest of any valid circuit; empty where "
+        "it found none, and where the fewest are not known",
+        within=Range(1, None),
+        better="less",
+    ),
+    share("found_valid", "draws in which the method found a valid circuit"),
+    share(
+        "roc_auc",
+        "area under the ROC of the method's scores, planted edges against the others; empty of methods without scores, "
+        f"where there are no others, and {PLANTED_ONLY.removeprefix('empty ')}",
+    ),
+    share("precision", f"planted edges in the circuit of as many edges; {PLANTED_ONLY}, or the method has none"),
+    share("recall", f"planted edges that the same circuit keeps; {PLANTED_ONLY}, or the method has none"),
+    share("truth_found", f"draws in which the planted circuit is among those that the method found; {PLANTED_ONLY}"),
+    share(
+        "jaccard", "overlap of the circuits of pairs of resamples of the examples; empty of methods that don't resample"
+    ),
+    Measure(
+        "n_forward",
+        "passes over all examples that the method took; empty where it isn't known",
+        COUNT,
+        within=NOT_NEGATIVE,
+        better="less",
+    ),
+    Measure("seconds", "time that the method took, of one draw", SECONDS, within=NOT_NEGATIVE, better="less"),
+)
+"""What is measured of a method on a network with one ablation; of draws the mean."""
+
+RESULTS = TableType(
+    "results",
+    "Every method on every network with every ablation",
+    (
+        FAMILY,
+        SETTING,
+        SEED,
+        METHOD,
+        ABLATION,
+        *MEASURES,
+        KIND,
+        Note("job", "number of the run's folder", COUNT),
+    ),
+)
+
+NETWORKS = TableType(
+    "networks",
+    "Every network of the bench, and what became of it",
+    (
+        FAMILY,
+        SETTING,
+        SEED,
+        KIND,
+        share("accuracy", "test examples that the network answers correctly", better=False),
+        Note(
+            "status",
+            "judged; not learned: its accuracy is below the family's bound, so no method is judged on it; otherwise "
+            "how its run ended",
+        ),
+        Note("n_edges", "edges of the analysed layers that circuits may keep", COUNT),
+        Note(
+            "fewest_valid_zero",
+            "edges of the smallest valid circuit with zero ablation; empty: none, or unknown",
+            COUNT,
+        ),
+        Note("fewest_valid_mean", "the same with mean ablation", COUNT),
+        Note("job", "number of the run's folder", COUNT),
+    ),
+)
+
+ROWS = Key("networks", f"{ALL}, a kind (trained or planted), or a family: what the row is a mean over")
+"""`all`, `trained`, `planted` have settings as units, a family has networks."""
+
+LEADERBOARD = TableType(
+    "leaderboard",
+    "Every method on the networks of every family: means with 95 % intervals, ranks, and paired tests",
+    (
+        replace(ROWS),
+        METHOD,
+        Measure(
+            "mean_rank",
+            "rank of the method's cpr among all methods, 1 the highest, ties shared; mean over the units",
+            within=Range(1, None),
+            better="less",
+        ),
+        *(replace(measure, interval=True) for measure in MEASURES),
+        Note(
+            "best",
+            "whether the method has the highest mean cpr, or a paired test doesn't tell it from the one that has",
+        ),
+        Note(
+            "p_best",
+            "p-value of Student's paired test of cpr against the method with the highest mean, corrected by Holm for "
+            "all pairs of methods, because the highest is chosen; empty of that method, and for one unit",
+        ),
+        Note(
+            "p_random",
+            "p-value of the same test against random, corrected by Holm for the other methods; empty of random",
+        ),
+        Note("n_units", "units that means, intervals and tests are over", COUNT),
+        Note("unit", "network: a unit is a network, the mean over its ablations; setting: the mean over its networks"),
+        Note("n_networks", "networks", COUNT),
+    ),
+)
+
+SPREAD = TableType(
+    "spread",
+    "How much of the spread of a method's cpr lies between settings, seeds and ablations",
+    (
+        replace(ROWS),
+        METHOD,
+        Measure("sd", "standard deviation of cpr over networks and ablations", within=NOT_NEGATIVE),
+        share("setting", "of the sum of squares: between the settings' means", better=False),
+        share("seed", "between the means of the networks of one setting", better=False),
+        share("ablation", "between the means of the two ablations", better=False),
+        share("rest", "what is left: the ablation matters more in one network than in another", better=False),
+        Note("n_networks", "networks", COUNT),
+    ),
+)
+
+PAIRS = TableType(
+    "method_pairs",
+    "Each two methods compared on the same networks",
+    (
+        replace(ROWS),
+        METHOD,
+        Key("other", "the second method"),
+        Note(
+            "difference",
+            "cpr of the method minus that of the other, mean over the units; Student's 95 % interval",
+            interval=True,
+        ),
+        Note("p", "p-value of Student's paired test; empty for one unit"),
+        Note("p_holm", "the same, corrected by Holm for all pairs of methods of these networks"),
+        Note("n_higher", "units in which the first method's cpr is higher", COUNT),
+        Note("n_lower", "units in which it is lower", COUNT),
+        Note("n_units", "units", COUNT),
+    ),
+)
+
+TABLES = (LEADERBOARD, PAIRS, SPREAD, RESULTS, NETWORKS)
