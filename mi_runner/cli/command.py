@@ -36,6 +36,7 @@ COMMANDS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
     "report": "mi_runner.cli.report_command",
+    "bench": "mi_runner.cli.bench_command",
     "--completion": "mi_runner.cli.completion",
 }
 """The first word of a command that begins no run → the module of this command."""

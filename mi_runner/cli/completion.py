@@ -75,6 +75,7 @@ COMMANDS = {
     "ls": "list runs and sweeps",
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
+    "bench": "judge methods that find circuits on a list of networks",
 }
 
 PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}

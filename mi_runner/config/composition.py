@@ -30,7 +30,7 @@ from mi_runner.machine import threads
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that a folder's line can't have: controls, halves of pairs, ends of lines and paragraphs."""
 
-NOT_IN_HASH = ("output_dir", "expect", "report", *SWEEP_KEYS)
+NOT_IN_HASH = ("output_dir", "expect", "report", "figures", *SWEEP_KEYS)
 """Top-level keys that don't change a run's figures."""
 
 

@@ -42,6 +42,7 @@ ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
+    ("mi-run bench bench.part=small", "which method finds circuits best, on networks whose best is known?"),
 )
 
 TITLE = (
@@ -292,6 +293,15 @@ def default_of(item: Field[Any]) -> Any:
 def _value(config: DictConfig, item: Field[Any]) -> Any:
     """Returns an option's value in a composed config."""
     return MISSING if OmegaConf.is_missing(config, item.name) else config[item.name]
+
+
+def lines_of_options(prefix: str, schema: type[Any]) -> list[str]:
+    """Returns the lines of a page about the options of a dataclass: each with its default and its meaning.
+
+    Args:
+        prefix: with which the keys begin.
+    """
+    return [line for item in fields(schema) for line in _option_lines(prefix, item, default_of(item))]
 
 
 def _option_lines(prefix: str, item: Field[Any], value: Any) -> list[str]:

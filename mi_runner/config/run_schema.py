@@ -59,6 +59,7 @@ class RunConfig:
         'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; exit status 3 if not met',
     )
     report: bool = option(MISSING, "write report.html, a page with all tables and figures, into each folder")
+    figures: bool = option(MISSING, "draw the pictures of figures/; false: none, which saves 2 to 5 s a run")
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
     adopt: bool = option(

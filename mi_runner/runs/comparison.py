@@ -51,7 +51,7 @@ SECONDS = "seconds"
 OF_TRAINING = frozenset({"history", "ordinary_training"})
 """Tables that a run has only if it trained the network itself, and did not find it in the model store."""
 
-NOT_COMPARED = frozenset({"output_dir", "report", *SWEEP_KEYS})
+NOT_COMPARED = frozenset({"output_dir", "report", "figures", *SWEEP_KEYS})
 """Config keys in which runs may differ without a difference in anything."""
 
 MOST_RUNS = len(ascii_uppercase)

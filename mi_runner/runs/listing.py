@@ -16,7 +16,7 @@ from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, shown
 FIRST = ("path", "status", "jobs", "started", *GROUPS, SEED)
 """The columns of every list, if a row has a value for them."""
 
-NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", *SWEEP_KEYS)
+NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", "figures", *SWEEP_KEYS)
 """Config keys that get no column of their own though rows differ in them: they have one, or change no figure."""
 
 HEADLINES = {schema.name: schema.headline for schema in EXPERIMENTS}

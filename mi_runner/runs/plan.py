@@ -84,6 +84,7 @@ class Plan:
         launcher: the overrides that say where the jobs run; a resumed sweep takes them, if it is given no others.
         folder: where the sweep was begun; relative paths in its options are from there. None where nothing says it.
         over: what repeats a setting, so that tables have mean and interval over it: seed, or checkpoint besides.
+        of: the command that it is of, such as bench; empty of a sweep.
     """
 
     schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
@@ -100,6 +101,7 @@ class Plan:
     launcher: tuple[str, ...] = ()
     folder: PathName | None = None
     over: str = "seed"
+    of: str = ""
 
     def write(self, sweep: Path) -> None:
         """Writes sweep.json into the sweep's folder."""

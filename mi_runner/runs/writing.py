@@ -48,11 +48,14 @@ def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
     return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 
-def write(place: RunFolder, result: Result, model: nn.Module | None, metadata: Mapping[str, str]) -> None:
+def write(
+    place: RunFolder, result: Result, model: nn.Module | None, metadata: Mapping[str, str], *, draws: bool = True
+) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
     Args:
         metadata: of the files of weights: the names of inputs and classes.
+        draws: whether figures are drawn.
     """
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
@@ -68,7 +71,7 @@ def write(place: RunFolder, result: Result, model: nn.Module | None, metadata: M
     pictures = {name: data for name, made in result.pictures.items() if (data := made()) is not None}
     if pictures:
         place.write_pictures(pictures)
-    for name, drawing in result.figures.items():
+    for name, drawing in result.figures.items() if draws else ():
         place.write_figure(name, drawing)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.job_checks import check_jobs
 from mi_runner.sweeps.sweep_plan import (
     Command,
+    HashOf,
     base_of,
     check_same_sweep,
     compose_job,
@@ -60,12 +61,34 @@ class JobSource(Protocol):
         """Takes note of what became of a job."""
 
 
-class Listed:
-    """Every combination of the command line's values."""
+Compose = Callable[[Command, HashOf], tuple[list[Job], list[Refused]]]
+"""Returns the jobs of a command, numbered from 0, and what of it can't run; see `sweep_plan.compose_jobs`."""
 
-    def __init__(self, asked: Command, objective: str | None, old: Plan | None, folder: Path | None) -> None:
-        self.asked, self.objective = asked, objective
-        jobs, self.refused = compose_jobs(asked, config_hash)
+
+class Listed:
+    """Every combination of the command line's values, or another list of jobs."""
+
+    def __init__(
+        self,
+        asked: Command,
+        objective: str | None,
+        old: Plan | None,
+        folder: Path | None,
+        *,
+        compose: Compose = compose_jobs,
+        of: str = "",
+    ) -> None:
+        """
+        Args:
+            asked: the command.
+            objective: a summary metric that the jobs must have.
+            old: the plan of the sweep that is resumed.
+            folder: its folder.
+            compose: makes the jobs.
+            of: the command that the plan is of; empty of a sweep.
+        """
+        self.asked, self.objective, self.of = asked, objective, of
+        jobs, self.refused = compose(asked, config_hash)
         if old is not None and jobs:
             check_same_sweep(old, asked, base_of([job.config for job in jobs if job.config], asked.swept), jobs)
             jobs = _numbered(jobs, old.jobs)
@@ -141,6 +164,7 @@ class Listed:
             launcher=self.asked.launched_by,
             folder=os.getcwd(),
             over=old.over if old else self.asked.own.over.name,
+            of=self.of,
         )
 
     def next(self, folder: Path) -> Job | None:

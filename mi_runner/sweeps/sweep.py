@@ -13,9 +13,9 @@ import contextlib
 import os
 import shlex
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exi
 from mi_runner.machine import cache, signals
 from mi_runner.runs import run_folder
 from mi_runner.runs.plan import PLAN, Plan
+from mi_runner.runs.states import State
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
@@ -40,13 +41,46 @@ CODE = "model.factory"
 LOCK, LOG = ".lock", "sweep.log"
 """In a sweep's folder: the lock of the process that works at it; the traceback of what the sweep itself failed of."""
 
+Finish = Callable[[Plan, Path, Mapping[int, State] | None], int]
+"""Writes what is left of a sweep into its folder, prints it, and returns the exit status; see `sweep_result.finish`."""
 
-def run(overrides: Sequence[str], command: str) -> int:
+
+def _jobs(asked: Command, objective: str | None, old: Plan | None, folder: Path | None) -> JobSource:
+    """Returns the jobs of a sweep's command."""
+    if asked.search is not None:
+        return Searched(asked, asked.search, objective, old, folder)
+    return Listed(asked, objective, old, folder)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between many runs that a sweep's command asks for, and those of a command of its own.
+
+    Attributes:
+        command: what begins the command line.
+        jobs: returns the jobs of a command: `jobs(asked, objective, old, folder)`.
+        finish: makes the tables.
+        folder: the name of its folder below `sweeps`; empty: those of its experiments.
+        of: what the plan says that it is of; empty of a sweep.
+    """
+
+    command: str
+    jobs: Callable[[Command, str | None, Plan | None, Path | None], JobSource]
+    finish: Finish
+    folder: str = ""
+    of: str = ""
+
+
+SWEEP = Kind("mi-run -m", _jobs, finish)
+
+
+def run(overrides: Sequence[str], command: str, kind: Kind = SWEEP) -> int:
     """Runs a sweep, or what else a command line with the keys of sweeps asks for, and returns its exit status.
 
     Args:
         overrides: those of the command line.
         command: the command line, for the record.
+        kind: whose jobs and tables these are.
 
     Raises:
         ConfigError: a mistake in the command, before any job runs.
@@ -59,15 +93,15 @@ def run(overrides: Sequence[str], command: str) -> int:
         if others:
             raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {others[0]}.")
         folder = run_folder.linked(Path(asked.own.sweep).expanduser())
-        plan = read_plan(folder)
+        plan = _plan_of(folder, kind, "sweep")
         if any(override.startswith("over=") for override in overrides):
             plan = replace(plan, over=asked.own.over.name)
         with signals.raised(), _logged(folder):
-            return finish(plan, folder)
+            return kind.finish(plan, folder, None)
     if asked.own.resume is None:
-        return _run(asked, None, None, command)
+        return _run(asked, None, None, command, kind)
     folder = run_folder.linked(Path(asked.own.resume).expanduser())
-    began_in = _place_of(read_plan(folder), folder, asked)  # or say that there is none
+    began_in = _place_of(_plan_of(folder, kind, "resume"), folder, asked, kind)  # or say that there is none
     if began_in is not None:
         folder = folder.absolute()
     with (
@@ -79,10 +113,26 @@ def run(overrides: Sequence[str], command: str) -> int:
             asked = replace(read_command([*overrides, *old.overrides]), again=old.jobs)
         if old.search is not None and asked.search is None:
             asked = replace(asked, search=old.search)
-        return _run(asked, old, folder, command)
+        return _run(asked, old, folder, command, kind)
 
 
-def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
+def _plan_of(folder: Path, kind: Kind, key: str) -> Plan:
+    """Returns the plan of the sweep in a folder.
+
+    Args:
+        key: with which the command names the folder.
+
+    Raises:
+        ConfigError: there is none, or it is of another kind; the text says what to type.
+    """
+    plan = read_plan(folder)
+    if plan.of != kind.of:
+        what, begin = (f"a {plan.of}", f"mi-run {plan.of}") if plan.of else ("a sweep", SWEEP.command)
+        raise ConfigError(f"{key}={folder}: this is {what}. Type {begin} {key}={folder}.")
+    return plan
+
+
+def _place_of(plan: Plan, folder: Path, asked: Command, kind: Kind) -> str | None:
     """Returns the folder that a sweep was begun in, if it is another one than this: its relative paths start there.
 
     Raises:
@@ -99,8 +149,8 @@ def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
             return None
         raise ConfigError(
             f"resume={folder}: the sweep was begun in {plan.folder}, where its relative paths start, and this command "
-            f"has options of its own. Leave them out, because the sweep has them: mi-run -m resume={folder}; or type "
-            f"the same in that folder: cd {shlex.quote(plan.folder)}."
+            f"has options of its own. Leave them out, because the sweep has them: {kind.command} resume={folder}; or "
+            f"type the same in that folder: cd {shlex.quote(plan.folder)}."
         )
     owners = {(folder / PLAN).stat().st_uid, os.stat(plan.folder).st_uid}
     if owners != {os.getuid()} and CODE in _keys(plan):
@@ -133,13 +183,8 @@ def _launched_by(overrides: Sequence[str]) -> tuple[str, ...]:
     return read_plan(run_folder.linked(Path(folder).expanduser())).launcher
 
 
-def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) -> int:
-    objective = asked.own.objective or (old.objective if old else None)
-    jobs: JobSource
-    if asked.search is not None:
-        jobs = Searched(asked, asked.search, objective, old, folder)
-    else:
-        jobs = Listed(asked, objective, old, folder)
+def _run(asked: Command, old: Plan | None, folder: Path | None, command: str, kind: Kind) -> int:
+    jobs = kind.jobs(asked, asked.own.objective or (old.objective if old else None), old, folder)
     if asked.own.plan:
         return jobs.show_plan()
     jobs.refuse_invalid()
@@ -147,19 +192,19 @@ def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) ->
     engines.check(asked.launcher)
     try:
         with signals.raised():
-            return _work(jobs, asked, old, folder, command)
+            return _work(jobs, asked, old, folder, command, kind)
     finally:
         clean_state.forget()
 
 
-def _work(jobs: JobSource, asked: Command, old: Plan | None, folder: Path | None, command: str) -> int:
+def _work(jobs: JobSource, asked: Command, old: Plan | None, folder: Path | None, command: str, kind: Kind) -> int:
     if folder is None:
-        names = "+".join(dict.fromkeys(config.experiment.name for config in jobs.configs))
+        names = kind.folder or "+".join(dict.fromkeys(config.experiment.name for config in jobs.configs))
         folder = run_folder.claim_sweep(jobs.configs[0].output_dir, names)
         with _only_one(folder), _logged(folder):
-            return _dispatched(jobs, asked, old, folder, command)
+            return _dispatched(jobs, asked, old, folder, command, kind)
     with _logged(folder):
-        return _dispatched(jobs, asked, old, folder, command)
+        return _dispatched(jobs, asked, old, folder, command, kind)
 
 
 @contextmanager
@@ -190,7 +235,7 @@ def _with_traceback(error: Exception, folder: Path) -> str:
     return f" The whole traceback is in {place}."
 
 
-def _dispatched(jobs: JobSource, asked: Command, old: Plan | None, folder: Path, command: str) -> int:
+def _dispatched(jobs: JobSource, asked: Command, old: Plan | None, folder: Path, command: str, kind: Kind) -> int:
     plan = jobs.plan(command, old)
     try:
         plan.write(folder)
@@ -214,7 +259,7 @@ def _dispatched(jobs: JobSource, asked: Command, old: Plan | None, folder: Path,
         except Exception as error:  # of an engine, or of a disk that is full: what is done is kept
             console.error(f"{one_line(error)}: no later job starts.{_with_traceback(error, folder)}")
             ended_by = ExitStatus.FAILED
-        status = finish(jobs.plan(command, old), folder, dispatch.known)
+        status = kind.finish(jobs.plan(command, old), folder, dispatch.known)
     return ended_by or status
 
 

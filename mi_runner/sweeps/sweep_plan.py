@@ -33,7 +33,7 @@ from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import expectations
 from mi_runner.runs.plan import PLAN, SCHEMA_VERSION, Job, Plan, Refused, Value, named, read_sweep
 
-NOT_COMPARED = ("output_dir", "report", *SWEEP_KEYS)
+NOT_COMPARED = ("output_dir", "report", "figures", *SWEEP_KEYS)
 """Top-level keys that may differ when a sweep is resumed."""
 
 HashOf = Callable[[RunConfig], str]
