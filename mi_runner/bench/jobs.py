@@ -17,7 +17,7 @@ from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.methods.discovery.records import METHODS
 from mi_runner.runs.plan import Job, Plan, Refused, Value
 from mi_runner.sweeps.job_source import JobSource, Listed
-from mi_runner.sweeps.sweep_plan import Command, HashOf, compose_job
+from mi_runner.sweeps.sweep_plan import Command, HashOf, compose_job, read_command
 
 BENCH = "bench"
 """The command, the group of its options, and the name of its folders."""
@@ -108,6 +108,15 @@ def chosen_list(config: BenchConfig) -> NetworkList:
             f"bench.networks={config.networks}: {unknown('list of networks', config.networks, list(LISTS))}"
         )
     return LISTS[config.networks]
+
+
+def list_of(plan: Plan) -> NetworkList:
+    """Returns the list that the networks of a bench are of.
+
+    Raises:
+        ConfigError: this version has none of its name.
+    """
+    return chosen_list(options_of(read_command(plan.overrides))[0])
 
 
 def families_of(config: BenchConfig) -> list[str]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mi_runner.errors import ConfigError
+
 TRAINED, PLANTED = "trained", "planted"
 """Kinds of families: weights that are trained, and weights that are compiled from a formula."""
 
@@ -99,12 +101,23 @@ class NetworkList:
             for family in self.families:
                 for setting in family.settings if family.name in families else ():
                     if setting.is_small or not is_small:
-                        overrides = (*self.overrides, *family.overrides, *setting.overrides, f"seed={seed}")
-                        yield Network(family, setting, seed, overrides)
+                        yield self._network(family, setting, seed)
 
-    def family(self, name: str) -> Family:
-        """Returns the family of a name."""
-        return next(family for family in self.families if family.name == name)
+    def network(self, family: str, setting: str, seed: int) -> Network:
+        """Returns the network of these names and this seed.
+
+        Raises:
+            ConfigError: the list has none.
+        """
+        for own in self.families:
+            for each in own.settings:
+                if (own.name, each.name) == (family, setting):
+                    return self._network(own, each, seed)
+        raise ConfigError(f"{self.name} has no network {family} {setting}: another version of mi-run made this bench.")
+
+    def _network(self, family: Family, setting: Setting, seed: int) -> Network:
+        overrides = (*self.overrides, *family.overrides, *setting.overrides, f"seed={seed}")
+        return Network(family, setting, seed, overrides)
 
 
 # --- trained networks ------------------------------------------------------------------------------------------------
@@ -206,6 +219,7 @@ BENCH_1 = NetworkList(
                 "model.hidden_sizes=[128,128,3,3]",
                 "training.epochs=5",
                 "experiment.last_layers=2",
+                "experiment.examples=2000",
             ),
             _activations(output="none"),
             0.8,

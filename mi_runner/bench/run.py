@@ -8,14 +8,12 @@ It is a sweep whose jobs are listed, so it is planned, launched, interrupted and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+from mi_runner.bench.finish import finish
 from mi_runner.bench.jobs import BENCH, jobs_of
 from mi_runner.config import hydra_composition, hydra_keys
 from mi_runner.machine import hardware
-from mi_runner.runs.plan import Plan
-from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep
 
 LAUNCHER = "hydra/launcher"
@@ -38,7 +36,3 @@ def run(overrides: Sequence[str], command: str) -> int:
     launched = [] if {LAUNCHER, "resume", "sweep", "plan"} & keys or hardware.n_cores() == 1 else [f"{LAUNCHER}=joblib"]
     kind = sweep.Kind(f"mi-run {BENCH}", jobs_of, finish, folder=BENCH, of=BENCH)
     return sweep.run([*launched, *overrides], command, kind)
-
-
-def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> int:
-    raise NotImplementedError

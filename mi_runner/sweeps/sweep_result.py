@@ -37,22 +37,37 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     try:
         _write(found)
     except OSError as error:
-        console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
-        console.last_line(str(folder))
-        return ExitStatus.FAILED
+        return not_written(folder, error, "mi-run")
     _report(found)
+    point_latest(folder)
+    _print_headline(found)
+    _say_what_differs(found)
+    return end(folder, found.jobs)
+
+
+def not_written(folder: Path, error: OSError, command: str) -> int:
+    """Says that the tables can't be written, and what command makes them again; returns the exit status."""
+    console.error(f"can't write the tables into {folder} ({error}): make room, and type {command} sweep={folder}")
+    console.last_line(str(folder))
+    return ExitStatus.FAILED
+
+
+def point_latest(folder: Path) -> None:
+    """Lets `latest` beside a sweep's folder point to the newest sweep that is done."""
     try:
         run_folder.point_latest(folder.parent, is_done)
     except OSError as error:
         console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
-    _print_headline(found)
-    _say_what_differs(found)
-    failures = sweep_tables.failures(found.jobs)
+
+
+def end(folder: Path, jobs: Sequence[Ended]) -> int:
+    """Prints which jobs are not as they should be, and last the folder's path; returns the exit status."""
+    failures = sweep_tables.failures(jobs)
     if failures:
-        title = f"{len(failures)} of {len(found.jobs)} jobs are not as they should be"
+        title = f"{len(failures)} of {len(jobs)} jobs are not as they should be"
         console.table(title, failures, to_stderr=True)
     console.last_line(str(folder))
-    if any(not one.state.done for one in found.jobs):
+    if any(not one.state.done for one in jobs):
         return ExitStatus.FAILED
     return ExitStatus.EXPECTATION_NOT_MET if failures else ExitStatus.DONE
 

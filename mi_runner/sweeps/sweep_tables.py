@@ -136,8 +136,12 @@ class Ended:
         return [*OF_JOB, *self.job.swept]
 
 
-def ended(plan: Plan, sweep: Path) -> list[Ended]:
-    """Returns what became of every job of a sweep. A job whose tables can't be read is not done."""
+def ended(plan: Plan, sweep: Path, known: Mapping[int, State] | None = None) -> list[Ended]:
+    """Returns what became of every job of a sweep. A job whose tables can't be read is not done.
+
+    Args:
+        known: states of jobs that their folders can't tell.
+    """
     repeated = OVER.get(plan.over, (REPEATED,))
     found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number), repeated) for job in plan.jobs]
     own: dict[str, set[str | None]] = {}
@@ -147,10 +151,11 @@ def ended(plan: Plan, sweep: Path) -> list[Ended]:
                 own.setdefault(name, set()).add(digest)
     edited = frozenset(name for name, digests in own.items() if len(digests) > 1)
     found = [replace(one, edited=edited) for one in found]
-    return [
+    found = [
         replace(one, state=replace(one.state, cause=fault, fault=fault)) if (fault := _fault(one)) else one
         for one in found
     ]
+    return [replace(one, state=known[one.job.number]) if known and one.job.number in known else one for one in found]
 
 
 def _fault(one: Ended) -> str:
@@ -188,10 +193,7 @@ def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) 
     Args:
         known: states of jobs that their folders can't tell.
     """
-    jobs = [
-        replace(one, state=known[one.job.number]) if known and one.job.number in known else one
-        for one in ended(plan, folder)
-    ]
+    jobs = ended(plan, folder, known)
     rows = all_rows(jobs)
     return Collected(plan, folder, jobs, rows, summary(jobs, rows, plan.swept))
 

@@ -59,6 +59,9 @@ class DiscoveryConfig(ExperimentConfig):
         "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
         "the test ones; half: found on half of the test examples, judged on the others",
     )
+    examples: int | None = option(
+        None, "examples that circuits are found and judged on, drawn if there are more; null: all", at_least=2
+    )
     repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1, at_most=10_000)
     bootstrap: int = option(
         100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0, at_most=100_000

@@ -63,17 +63,21 @@ class FoundAndJudged:
         return is_every_boolean_input(self.judged.x)
 
 
-def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudged:
+def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int, most: int | None = None) -> FoundAndJudged:
     """Returns the examples that `experiment.judge_on` asks for.
+
+    Args:
+        most: of the test examples, and of the training ones, so many are drawn if there are more; None: all.
 
     Raises:
         ConfigError: the test examples can't be halved.
     """
-    test = Examples(dataset.x_test, dataset.y_test)
+    test = _drawn(Examples(dataset.x_test, dataset.y_test), most, seed, "test")
     if judge_on.name == "test":
-        return FoundAndJudged(test, test, "found and judged on the test examples")
+        which = "the test examples" if len(test) == len(dataset.x_test) else f"{len(test):,} of the test examples"
+        return FoundAndJudged(test, test, f"found and judged on {which}")
     if judge_on.name == "train":
-        train = Examples(dataset.x_train, dataset.y_train)
+        train = _drawn(Examples(dataset.x_train, dataset.y_train), most, seed, "training")
         return FoundAndJudged(
             train, test, f"found on {len(train):,} training examples, judged on {len(test):,} test ones"
         )
@@ -89,6 +93,15 @@ def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudge
     found, judged = (Examples(test.x[half.to(test.x.device)], test.y[half.to(test.y.device)]) for half in rows)
     words = f"found on {len(found):,} of the test examples, judged on the {len(judged):,} others"
     return FoundAndJudged(found, judged, words)
+
+
+def _drawn(examples: Examples, most: int | None, seed: int, split: str) -> Examples:
+    """Returns so many of the examples, in their order, drawn without replacement; all if there are no more."""
+    if most is None or len(examples) <= most:
+        return examples
+    generator = chance.generator(seed, f"some of the {split} examples")
+    rows = torch.randperm(len(examples), generator=generator)[:most].sort().values
+    return Examples(examples.x[rows.to(examples.x.device)], examples.y[rows.to(examples.y.device)])
 
 
 @dataclass(frozen=True)

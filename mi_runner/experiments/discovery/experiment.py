@@ -117,7 +117,7 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
 
 def _check_work(setting: Setting[DiscoveryConfig], part: Part, methods: Sequence[Method]) -> None:
     config = setting.config
-    n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
+    n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed, config.examples).found)
     n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
     if config.criteria and n_edges > MOST_EDGES:
         raise ConfigError(
@@ -191,7 +191,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
     part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
-    on = examples_of(dataset, config.judge_on, setting.seed)
+    on = examples_of(dataset, config.judge_on, setting.seed, config.examples)
     judging = recorded(graph, part, on.judged, dataset.outputs)
     finding = recorded(graph, part, on.found, dataset.outputs) if on.differ else judging
     for examples in (judging, finding) if on.differ else (judging,):
