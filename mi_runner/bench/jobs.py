@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.bench.networks import LISTS, NetworkList
-from mi_runner.config.bench_options import BenchConfig, Part
+from mi_runner.config.bench_options import OF_RUNS, BenchConfig, Part
 from mi_runner.config.commands import override
 from mi_runner.config.options import check_ranges
 from mi_runner.errors import ConfigError, one_line, unknown
@@ -26,9 +26,6 @@ RANDOM = "random"
 """The method that all others are compared with; it is always there."""
 
 SMALL_SEEDS = 2
-
-OF_RUNS = ("threads", "device", "report", "figures", "output_dir")
-"""Keys that the runs of a bench take, besides `experiment.OPTION`."""
 
 SET_BY_LIST = ("experiment.last_layers", "experiment.truth")
 """Options of the experiment that each network of the list has its own of."""

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
 from mi_runner.config.registry import ENGINES, SCHEMAS
@@ -91,6 +92,9 @@ FLAGS = {
     "--completion": "the script for a shell",
 }
 
+BENCH_FLAGS = {"--help": "options", "--vectors": "write networks and results for other programs into a folder"}
+"""Flags of `mi-run bench`."""
+
 AFTER = {"--cfg": ("job", "hydra", "all"), "--help": ("all",), "--completion": tuple(SCRIPTS)}
 """Flag → the words that may follow it."""
 
@@ -103,6 +107,7 @@ TAKES_FOLDER = (
     "dataset.test_path",
     "dataset.root",
     "--config-dir",
+    "--vectors",
 )
 """Keys and flags whose values are folders or files."""
 
@@ -145,25 +150,34 @@ def candidates(before: Sequence[str], current: str) -> list[Candidate]:
     """
     found: Iterable[Candidate]
     last = before[-1] if before else ""
-    if before and before[0] in COMMANDS:
+    flags = BENCH_FLAGS if _is_bench(before) else FLAGS
+    if before and before[0] in COMMANDS and not _is_bench(before):
         found = _of_command(before[0], last, current)
     elif last in AFTER and not (last == "--help" and current.startswith("-")):
         found = map(Candidate, AFTER[last])
     elif last in TAKES_FOLDER:
         found = paths(current)
     elif current.startswith("-"):
-        found = (Candidate(flag, meaning) for flag, meaning in FLAGS.items())
+        found = (Candidate(flag, meaning) for flag, meaning in flags.items())
     elif "=" in current:
         key, _, typed = current.partition("=")
         found = (Candidate(f"{key}={value.word}", value.meaning) for value in _values(key, typed, before))
     else:
         words = [] if before else [Candidate(word, meaning) for word, meaning in COMMANDS.items()]
-        found = [*words, *_grouped(_keys(before), current)]
+        found = [
+            *words,
+            *_grouped(_keys(before), current, *(((), ("launcher",)) if _is_bench(before) else (SCHEMAS, ENGINES))),
+        ]
     by_word: dict[str, Candidate] = {}
     for candidate in found:
         if candidate.word.startswith(current):
             by_word.setdefault(candidate.word, candidate)
     return list(by_word.values())
+
+
+def _is_bench(before: Sequence[str]) -> bool:
+    """Returns whether the command is `mi-run bench`, which takes options as a run does."""
+    return list(before[:1]) == ["bench"]
 
 
 def paths(typed: str) -> Iterator[Candidate]:
@@ -197,7 +211,8 @@ def _of_command(command: str, last: str, current: str) -> Iterator[Candidate]:
 def _chosen(before: Sequence[str]) -> dict[str, type[Any]]:
     """Returns group → the schema of the choice that the words name, or that their experiment makes."""
     typed = {key: value for key, _, value in (word.partition("=") for word in before)}
-    names = choices_of(typed.get("experiment", "").partition(",")[0])
+    experiment = "discovery" if _is_bench(before) else typed.get("experiment", "")
+    names = choices_of(experiment.partition(",")[0])
     names |= {group: typed[group].partition(",")[0] for group in SCHEMAS if group in typed}
     named = [(group, schema) for group, schemas in SCHEMAS.items() for schema in schemas if schema.name == names[group]]
     launched = [
@@ -222,7 +237,10 @@ def _keys(before: Sequence[str]) -> dict[str, _Key]:
     keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.")
     for group, schema in _chosen(before).items():
         keys |= _fields(schema, f"{group}.")
-    return keys
+    if not _is_bench(before):
+        return keys
+    taken = (*BENCH_KEYS, "experiment.", "hydra.launcher.")
+    return _fields(BenchConfig, "bench.") | {key: own for key, own in keys.items() if key.startswith(taken)}
 
 
 def _fields(schema: type[Any], prefix: str) -> dict[str, _Key]:
@@ -236,11 +254,13 @@ def _fields(schema: type[Any], prefix: str) -> dict[str, _Key]:
     }
 
 
-def _grouped(keys: Mapping[str, _Key], current: str) -> Iterator[Candidate]:
+def _grouped(
+    keys: Mapping[str, _Key], current: str, groups: Iterable[str], engines: Iterable[str]
+) -> Iterator[Candidate]:
     """Yields the keys as they are typed; those below a group only after its name is typed."""
-    for group in SCHEMAS:
+    for group in groups:
         yield Candidate(f"{group}=", f"choose the {group}")
-    for group in ENGINES:
+    for group in engines:
         yield Candidate(f"hydra/{group}=", f"the {group} of a sweep")
     if "." not in current:
         for prefix in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):

@@ -8,6 +8,13 @@ from enum import Enum
 from mi_runner.config.options import option
 
 
+OF_RUNS = ("threads", "device", "report", "figures", "output_dir")
+"""Keys that the runs of a bench take, besides `experiment.OPTION`."""
+
+BENCH_KEYS = (*OF_RUNS, "on_error", "resume", "adopt", "plan", "sweep")
+"""The top-level keys that `mi-run bench` takes."""
+
+
 class Part(Enum):
     """Which networks of the list."""
 
