@@ -32,7 +32,7 @@ from mi_runner.methods import (
 )
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.decoder_options import DecoderOptions
-from mi_runner.methods.discovery import edge_pruning, scores, search
+from mi_runner.methods.discovery import edge_pruning, gates, scores, search
 from mi_runner.methods.explanations.explain import explain
 from mi_runner.methods.interchange_options import AdversaryOptions, InterchangeOptions, RotationTraining
 from mi_runner.training import regularizers
@@ -79,8 +79,8 @@ def test_the_defaults_are_the_published_settings(method: Callable[..., Any], pub
 
 def test_the_constants_are_the_published_ones() -> None:
     # Louizos et al. 2018: β = 2/3, γ = −0.1, ζ = 1.1. Integrated gradients in 10 steps. ACDC's thresholds 1e-6 to 1.
-    assert (edge_pruning.BETA, edge_pruning.LOW, edge_pruning.HIGH) == (2 / 3, -0.1, 1.1)
-    assert (edge_pruning.STEPS, edge_pruning.BATCH, edge_pruning.LEARNING_RATE, edge_pruning.START) == (
+    assert (gates.BETA, gates.LOW, gates.HIGH) == (2 / 3, -0.1, 1.1)
+    assert (edge_pruning.STEPS, gates.BATCH, edge_pruning.LEARNING_RATE, edge_pruning.START) == (
         600,
         256,
         0.05,

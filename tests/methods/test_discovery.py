@@ -107,7 +107,7 @@ def test_a_part_that_is_too_large_is_pruned_with_one_penalty_at_a_time(monkeypat
     part = random_part((2, 2, 1))
     x, y = examples(part)
     together = edge_pruning(part, x, y, "zero", penalties=(0.01, 5.0), steps=60)
-    monkeypatch.setattr("mi_runner.methods.discovery.edge_pruning.GATED_AT_ONCE", 6)
+    monkeypatch.setattr("mi_runner.methods.discovery.gates.GATED_AT_ONCE", 6)
     alone = edge_pruning(part, x, y, "zero", penalties=(0.01, 5.0), steps=60)
     assert alone.shape == together.shape == (2, 6) and alone[0].sum() > alone[1].sum()
 
@@ -133,7 +133,7 @@ def test_forward_passes_of_edge_pruning_count_a_batch_as_its_share_of_the_exampl
     x, y = examples(part)
     x, y = x.repeat(-(-400 // len(x)), 1)[:400], y.repeat(-(-400 // len(y)))[:400]
     # The search itself plays no role here: 600 steps for each of 9 penalties, on 256 of 400 examples.
-    monkeypatch.setattr("mi_runner.methods.discovery.edge_pruning.edge_pruning", lambda *_, **__: np.ones((9, 6), bool))
+    monkeypatch.setattr("mi_runner.methods.discovery.gates.gated_circuits", lambda *_, **__: [np.ones((9, 6), bool)])
     found = find("edge_pruning", Task(part, x, y, "zero"), np.arange(7))
     assert found.n_forward == 3456
     few = find("edge_pruning", Task(part, x[:50], y[:50], "zero"), np.arange(7))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery import stability
-from mi_runner.methods.discovery.find import Resampled, Task, find
+from mi_runner.methods.discovery.find import Resampled, Task, find, find_draws
 from mi_runner.methods.discovery.records import METHODS, TAKES, Method, all_methods, method_of, own_method
 from tests.conftest import REPOSITORY
 from tests.masked_parts import examples, random_part
@@ -79,6 +80,48 @@ def test_a_record_that_names_nothing_or_too_much_is_refused() -> None:
             Method("it", "does", **given)
     with pytest.raises(ValueError, match="the method it takes examples: use objective, loss, generator"):
         Method("it", "does", scores="a:b", takes=("loss", "examples"))
+    with pytest.raises(ValueError, match="the method it takes generator and generators: use one of them"):
+        Method("it", "does", scores="a:b", takes=("generator", "generators"))
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=of_name)
+def test_several_draws_are_each_draw_alone(method: Method) -> None:
+    part = random_part((3, 2, 1))
+    task, sizes = Task(part, *examples(part), "mean"), np.arange(9)
+    together = find_draws(method, task, sizes, generators(4, 5, 6))
+    assert len(together) == 3
+    for draw, found in zip(generators(4, 5, 6), together, strict=True):
+        alone = find(method, task, sizes, generator=draw)
+        assert np.array_equal(found.circuits, alone.circuits) and np.array_equal(found.every, alone.every)
+        assert found.n_forward == alone.n_forward
+
+
+def test_a_method_that_takes_generators_returns_a_result_for_each() -> None:
+    part = random_part((2, 2, 1))
+    task, sizes = Task(part, *examples(part), "zero"), np.arange(7)
+    asked: list[int] = []
+
+    def score(
+        part: Part, x: torch.Tensor, target: torch.Tensor, ablation: str, *, generators: list[torch.Generator]
+    ) -> list[list[torch.Tensor]]:
+        asked.append(len(generators))
+        return [[torch.rand(2, 2, generator=draw), torch.rand(1, 2, generator=draw)] for draw in generators][:2]
+
+    method = Method("mine", "of draws", scores=score, takes=("generators",), draws=True)
+    found = find_draws(method, task, sizes, generators(0, 1))
+    assert asked == [2] and not np.array_equal(found[0].scores, found[1].scores)
+    drawn = [torch.rand(2, 2, generator=draw).flatten() for draw in generators(0, 1)]
+    assert [each.scores[:4].tolist() for each in found if each.scores is not None] == [d.tolist() for d in drawn]
+    assert find(method, task, sizes, generator=generators(1)[0]).circuits.tolist() == found[1].circuits.tolist()
+    with pytest.raises(ValueError, match="the method mine returns 2 results for 3 generators: return one for each"):
+        find_draws(method, task, sizes, generators(0, 1, 2))
+    rows = stability.resamples(len(task.x), 2, torch.Generator().manual_seed(0))
+    resampled = Resampled(task, rows, stability.counts_of(rows)).find(method, sizes, generator=generators(3)[0])
+    assert resampled.shape == (2, 7, 6)
 
 
 def test_records_are_read_without_torch() -> None:

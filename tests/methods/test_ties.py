@@ -27,7 +27,7 @@ from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS, minimality_by_search, validity
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.discovery import curves, edge_pruning
+from mi_runner.methods.discovery import curves, edge_pruning, gates
 from mi_runner.methods.discovery.find import Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
@@ -231,16 +231,15 @@ def test_edge_pruning_says_the_passes_that_it_takes(monkeypatch: pytest.MonkeyPa
     part = halves_part((3, 2, 1), seed=1)
     x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     passed = []
-    evaluator = edge_pruning.outputs_of_circuits
+    evaluator = gates.outputs_of_circuits
 
-    def counted(part: Part, gates: torch.Tensor, x: torch.Tensor, means: object) -> object:
-        passed.append(len(gates) * len(x))
-        return evaluator(part, gates, x, means)
+    def counted(part: Part, values: torch.Tensor, x: torch.Tensor, means: object) -> object:
+        passed.append(len(values) * x.shape[1])
+        return evaluator(part, values, x, means)
 
-    monkeypatch.setattr(edge_pruning, "outputs_of_circuits", counted)
+    monkeypatch.setattr(gates, "outputs_of_circuits", counted)
     monkeypatch.setattr(edge_pruning, "STEPS", 7)
-    monkeypatch.setattr(edge_pruning, "BATCH", 30)
-    monkeypatch.setitem(edge_pruning.edge_pruning.__kwdefaults__, "steps", 7)
+    monkeypatch.setattr(gates, "BATCH", 30)
     draw = torch.Generator().manual_seed(0)
     found = find("edge_pruning", Task(part, x, (x[:, 0] > 0).double(), "zero"), np.arange(9), generator=draw)
     of_empty, *steps = passed  # the empty circuit, which scales the penalties

@@ -69,7 +69,7 @@ from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
-from mi_runner.methods.discovery.find import Resampled, Task, find
+from mi_runner.methods.discovery.find import Resampled, Task, find_draws
 from mi_runner.methods.discovery.masked import loss_of_sides, start_of
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
@@ -365,16 +365,14 @@ def _method_rows(
 
 def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
     began = clock()
-    repeats = []
-    for repeat in range(setting.config.repeats if method.draws else 1):
-        draw = chance.generator(setting.seed, method.name, judged.output, repeat)
-        try:
-            found = find(method, judged.finding, judged.sizes, masked=judged.finding_masked, generator=draw)
-        except Exception as error:
-            if method in METHODS:
-                raise
-            raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
-        repeats.append(found)
+    n_draws = setting.config.repeats if method.draws else 1
+    draws = [chance.generator(setting.seed, method.name, judged.output, repeat) for repeat in range(n_draws)]
+    try:
+        repeats = find_draws(method, judged.finding, judged.sizes, draws, masked=judged.finding_masked)
+    except Exception as error:
+        if method in METHODS:
+            raise
+        raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
     return MethodFound(method, repeats, clock() - began)
 
 

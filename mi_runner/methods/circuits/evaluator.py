@@ -1,6 +1,6 @@
 """The outputs of circuits of a chain of layers of any size, by tensors: the definition that the kernels follow.
 
-Letters: B examples, K circuits, E edges, sizes n_0 (inputs), …, n_L (outputs).
+Letters: B examples, G groups, K circuits, E edges, sizes n_0 (inputs), …, n_L (outputs).
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ def outputs_of_circuits(
     Args:
         circuits: `(K, E)` bool, closed; see `Edges.closed`. Or a tensor of gates `(K, E)` in 0..1: an edge carries
             gate · what it carries where it is kept + (1 − gate) · what it carries where it is left out.
-        x: `(B, n_0)`, the inputs of the part, in the dtype of its weights.
+        x: `(B, n_0)`, the inputs of the part, in the dtype of its weights. Or `(G, B, n_0)`, each group's own for
+            gates: the first K / G circuits are the first group's.
         means: of the neurons that edges leave, as `means_of` returns them, or `(K, n_l)`, each circuit's own: what a
             left-out edge carries is its weight times its source's mean. None: 0.
         full: `(B, n_L)`, the outputs of the full circuit; None: those of the part.
     """
     kept = torch.tensor(circuits, device=x.device) if isinstance(circuits, np.ndarray) else circuits
-    values = x.T
+    values = x.mT
     for index, (layer, mask) in enumerate(zip(part.layers, Edges(part.sizes).masks(kept), strict=True)):
         weight = layer.weight * mask  # (K, out, in)
         bias = layer.bias
         if means is not None:
             left_out, mean = layer.weight - weight, means[index]
             bias = bias + (left_out @ mean if mean.dim() == 1 else torch.einsum("koi,ki->ko", left_out, mean))
-        if index == 0:  # one product for all circuits
-            values = (weight.flatten(0, 1) @ values).reshape(*weight.shape[:2], -1)
+        if index == 0:  # one product for all circuits of the same examples
+            of_groups = weight.reshape(*x.shape[:-2], -1, weight.shape[2])
+            values = (of_groups @ values).reshape(*weight.shape[:2], -1)
         else:
             values = torch.bmm(weight, values)
         # In place where nothing is differentiated, because the values are the largest numbers there are.

@@ -5,6 +5,7 @@ Letters: B examples, E edges, M circuits, R resamples, S sizes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
 from mi_runner.methods.discovery.rankings import carried_forward, in_family, ranked_circuits
 from mi_runner.methods.discovery.records import METHODS, Method, method_of
+from mi_runner.methods.discovery.scores import Scores
 from mi_runner.methods.discovery.search import Search
 
 
@@ -88,19 +90,43 @@ def find(
     Raises:
         ArgumentError: no method has this name, or its scores or circuits do not fit the part.
     """
+    return find_draws(method, task, sizes, [generator], masked=masked)[0]
+
+
+def find_draws(
+    method: str | Method,
+    task: Task,
+    sizes: np.ndarray,
+    generators: Sequence[torch.Generator | None],
+    *,
+    masked: MaskedPart | None = None,
+) -> list[Found]:
+    """Returns the circuits of a method at each size, for each of several draws; otherwise as `find`.
+
+    A method that takes generators finds them at once; another is called for each.
+
+    Args:
+        generators: one for each draw; None: torch's own.
+    """
     method = method_of(method) if isinstance(method, str) else method
-    edges, taken = Edges(task.part.sizes), _taken(method, task, generator)
+    edges = Edges(task.part.sizes)
     if method.scores is not None:
-        given = method.load()(task.part, task.x, task.target, task.ablation, **taken)
-        flat, n_forward = edges.flat(given), method.n_passes(edges.n, len(task.x))
-        ranked = ranked_circuits(edges, in_family(flat, task.family)[None], sizes)[0]
-        return Found(ranked, flat, n_forward, ranked)
+        inputs = (task.part, task.x, task.target, task.ablation)
+        return [_of_scores(method, task, edges, sizes, given) for given in _called(method, task, inputs, generators)]
     masked = task.masked() if masked is None else masked
-    search: Search = method.load()(masked, **taken)
-    _check_closed(method, edges, search)
-    circuits, n_forward = search.circuits[0], int(search.n_forward[0])
-    carried = carried_forward(circuits, masked.objective(circuits, task.objective), sizes)
-    return Found(carried, None, n_forward, circuits)
+    found = []
+    for search in _called(method, task, (masked,), generators):
+        _check_closed(method, edges, search)
+        circuits, n_forward = search.circuits[0], int(search.n_forward[0])
+        carried = carried_forward(circuits, masked.objective(circuits, task.objective), sizes)
+        found.append(Found(carried, None, n_forward, circuits))
+    return found
+
+
+def _of_scores(method: Method, task: Task, edges: Edges, sizes: np.ndarray, given: Scores) -> Found:
+    flat, n_forward = edges.flat(given), method.n_passes(edges.n, len(task.x))
+    ranked = ranked_circuits(edges, in_family(flat, task.family)[None], sizes)[0]
+    return Found(ranked, flat, n_forward, ranked)
 
 
 def _check_closed(method: Method, edges: Edges, search: Search) -> None:
@@ -115,10 +141,28 @@ def _check_closed(method: Method, edges: Edges, search: Search) -> None:
             raise ArgumentError("method", None, problem, "return masked.edges.closed(circuits).")
 
 
-def _taken(method: Method, task: Task, generator: torch.Generator | None) -> dict[str, Any]:
-    """Returns the keyword arguments that a method takes besides the part and its examples."""
-    available = {"objective": task.objective, "loss": task.loss, "generator": generator, "family": task.family}
-    return {name: available[name] for name in method.takes}
+def _called(
+    method: Method, task: Task, inputs: Sequence[Any], generators: Sequence[torch.Generator | None]
+) -> list[Any]:
+    """Returns what the function of a method returns for each generator.
+
+    Args:
+        inputs: what it takes by place.
+
+    Raises:
+        ArgumentError: it takes generators and returns something else than a result for each.
+    """
+    function = method.load()
+    available = {"objective": task.objective, "loss": task.loss, "family": task.family}
+    taken = {name: available[name] for name in method.takes if name in available}
+    if "generators" in method.takes:
+        found = list(function(*inputs, generators=generators, **taken))
+        if len(found) != len(generators):
+            problem = f"the method {method.name} returns {len(found)} results for {len(generators)} generators:"
+            raise ArgumentError("method", None, problem, "return one for each.")
+        return found
+    draws = [{"generator": each} if "generator" in method.takes else {} for each in generators]
+    return [function(*inputs, **draw, **taken) for draw in draws]
 
 
 class Resampled:
@@ -144,14 +188,13 @@ class Resampled:
             problem = f"the method {method.name} finds no circuits on resampled examples."
             raise ArgumentError("method", None, problem)
         task, masked = self.task, self.masked
-        edges, taken = masked.edges, _taken(method, task, generator)
+        edges = masked.edges
         if method.scores is not None:
-            given = [
-                method.load()(task.part, task.x[rows], task.target[rows], task.ablation, **taken) for rows in self.rows
-            ]
+            inputs = [(task.part, task.x[rows], task.target[rows], task.ablation) for rows in self.rows]
+            given = [_called(method, task, each, [generator])[0] for each in inputs]
             scores = in_family(np.stack([edges.flat(each) for each in given]), task.family)
             return ranked_circuits(edges, scores, sizes)
-        search: Search = method.load()(masked, **taken)
+        search: Search = _called(method, task, (masked,), [generator])[0]
         _check_closed(method, edges, search)
         lengths = [len(circuits) for circuits in search.circuits]
         resample = np.repeat(np.arange(len(lengths)), lengths)

@@ -18,8 +18,9 @@ from typing import Any
 from mi_runner.errors import ArgumentError
 from mi_runner.machine.installed import EntryPoint, Fault, added_records
 
-TAKES = ("objective", "loss", "generator", "family")
-"""What a method may take besides its part and examples."""
+TAKES = ("objective", "loss", "generator", "generators", "family")
+"""What a method may take besides its part and examples. One that takes generators, a sequence, finds the circuits of
+several draws at once: it returns a list, for each generator what it otherwise returns."""
 
 Passes = Callable[[int, int], int]
 """`(E, B)` → passes over the examples, where these depend on the numbers of edges and examples."""
@@ -47,7 +48,8 @@ class Method:
         origin: the entry point of the installed package that adds it; None: it is mi-run's own, or is given by itself.
 
     Raises:
-        ArgumentError: not exactly one of `scores` and `searches` is given, or it takes something else.
+        ArgumentError: not exactly one of `scores` and `searches` is given, or it takes something else, or both
+            generator and generators.
     """
 
     name: str
@@ -70,6 +72,9 @@ class Method:
         if others := set(self.takes) - set(TAKES):
             problem = f"the method {self.name} takes {', '.join(sorted(others))}:"
             raise ArgumentError("takes", None, problem, f"use {', '.join(TAKES)}.")
+        if {"generator", "generators"} <= set(self.takes):
+            problem = f"the method {self.name} takes generator and generators:"
+            raise ArgumentError("takes", None, problem, "use one of them.")
 
     def load(self) -> Callable[..., Any]:
         """Returns the function that scores or searches; the first call imports it."""
@@ -212,7 +217,7 @@ METHODS = (
         name="edge_pruning",
         sentence="trains gates with Adam on the objective and on how many are open, for nine penalties",
         searches="mi_runner.methods.discovery.edge_pruning:search",
-        takes=("objective", "generator"),
+        takes=("objective", "generators"),
         passes=_passes_of_edge_pruning,
         draws=True,
         resamples=False,
