@@ -16,12 +16,16 @@ from mi_runner.tables.declaration import (
     share,
 )
 from mi_runner.tables.names import ALL
+from mi_runner.tables.pairwise import FEWEST_UNITS
 from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
 
 FAMILY = Key("family", "the family of the network: its task and shape, or how its weights are planted")
 SETTING = Key("setting", "the network's activation, or the formula that is planted")
 SEED = Key("seed", "the network's seed")
 KIND = Note("kind", "trained, or planted")
+
+JUDGED, NOT_LEARNED, UNREADABLE = "judged", "not learned", "unreadable"
+"""What became of a network whose run is done; of others the status of the run."""
 
 PLANTED_ONLY = "empty where nothing is planted"
 
@@ -66,7 +70,7 @@ MEASURES = (
         within=Range(1, None),
         better="less",
     ),
-    share("found_valid", "draws in which the method found a valid circuit"),
+    share("found_valid", "draws in which the method found a valid circuit; empty where no circuit is valid"),
     share(
         "roc_auc",
         "area under the ROC of the method's scores, planted edges against the others; empty of methods without scores, "
@@ -115,8 +119,8 @@ NETWORKS = TableType(
         share("accuracy", "test examples that the network answers correctly", better=False),
         Note(
             "status",
-            "judged; not learned: its accuracy is below the family's bound, so no method is judged on it; otherwise "
-            "how its run ended",
+            f"{JUDGED}; {NOT_LEARNED}: its accuracy is below the family's bound, so no method is judged on it; "
+            f"{UNREADABLE}: its tables can't be read; otherwise how its run ended",
         ),
         Note("n_edges", "edges of the analysed layers that circuits may keep", COUNT),
         Note(
@@ -128,6 +132,8 @@ NETWORKS = TableType(
         Note("job", "number of the run's folder", COUNT),
     ),
 )
+
+UNTESTED = "where units don't differ: for one unit, and where the difference of cpr is the same in all, but not 0"
 
 ROWS = Key("networks", f"{ALL}, a kind (trained or planted), or a family: what the row is a mean over")
 """`all`, `trained`, `planted` have settings as units, a family has networks."""
@@ -147,20 +153,31 @@ LEADERBOARD = TableType(
         *(replace(measure, interval=True) for measure in MEASURES),
         Note(
             "best",
-            "whether the method has the highest mean cpr, or a paired test doesn't tell it from the one that has",
+            "whether the method has the highest mean cpr, or ties with the one that has: a paired test doesn't tell "
+            f"them apart; fewer than {FEWEST_UNITS} units tell nothing apart",
         ),
         Note(
             "p_best",
             "p-value of Student's paired test of cpr against the method with the highest mean, corrected by Holm for "
-            "all pairs of methods, because the highest is chosen; empty of that method, and for one unit",
+            f"all pairs of methods, because the highest is chosen; empty of that method, and {UNTESTED}",
         ),
         Note(
             "p_random",
-            "p-value of the same test against random, corrected by Holm for the other methods; empty of random",
+            "p-value of the same test against random, corrected by Holm for the other methods; empty of random, and "
+            f"{UNTESTED}",
         ),
-        Note("n_units", "units that means, intervals and tests are over", COUNT),
-        Note("unit", "network: a unit is a network, the mean over its ablations; setting: the mean over its networks"),
-        Note("n_networks", "networks", COUNT),
+        Note(
+            "n_units",
+            "units that means, intervals and tests are over; a measure that is empty for a unit is a mean over the "
+            "others",
+            COUNT,
+        ),
+        Note(
+            "unit",
+            "setting: a unit is the mean over a setting's networks; network: it is that over a network's ablations, "
+            "so that intervals and tests speak of other seeds of these settings alone",
+        ),
+        Note("n_networks", "networks on which every method has a cpr with every ablation; others don't count", COUNT),
     ),
 )
 
@@ -170,11 +187,25 @@ SPREAD = TableType(
     (
         replace(ROWS),
         METHOD,
-        Measure("sd", "standard deviation of cpr over networks and ablations", within=NOT_NEGATIVE),
-        share("setting", "of the sum of squares: between the settings' means", better=False),
-        share("seed", "between the means of the networks of one setting", better=False),
-        share("ablation", "between the means of the two ablations", better=False),
-        share("rest", "what is left: the ablation matters more in one network than in another", better=False),
+        Measure("sd", "standard deviation of cpr over networks and ablations; empty for one", within=NOT_NEGATIVE),
+        share(
+            "of_setting",
+            "share of the sum of squares of cpr that lies between the settings' means; empty for one setting, and, as "
+            "the next three, where all cpr are equal",
+            better=False,
+        ),
+        share(
+            "of_seed",
+            "share between the means of the networks of one setting; empty where each setting has one network",
+            better=False,
+        ),
+        share("of_ablation", "share between the means of the ablations; empty for one ablation", better=False),
+        share(
+            "of_rest",
+            "share that is left: the ablation matters more in one network than in another; empty for one ablation and "
+            "for one network",
+            better=False,
+        ),
         Note("n_networks", "networks", COUNT),
     ),
 )
@@ -184,14 +215,14 @@ PAIRS = TableType(
     "Each two methods compared on the same networks",
     (
         replace(ROWS),
-        METHOD,
-        Key("other", "the second method"),
+        replace(METHOD, meaning="the method of the two with the higher mean cpr, or the first by name"),
+        Key("other", "the other method"),
         Note(
             "difference",
             "cpr of the method minus that of the other, mean over the units; Student's 95 % interval",
             interval=True,
         ),
-        Note("p", "p-value of Student's paired test; empty for one unit"),
+        Note("p", f"p-value of Student's paired test; 1 where no unit differs; empty {UNTESTED}"),
         Note("p_holm", "the same, corrected by Holm for all pairs of methods of these networks"),
         Note("n_higher", "units in which the first method's cpr is higher", COUNT),
         Note("n_lower", "units in which it is lower", COUNT),

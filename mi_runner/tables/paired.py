@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean, stdev
 
 from mi_runner.tables.intervals import mean_of, t_quantile, wilson_interval
@@ -118,6 +119,54 @@ class PairedValues:
         error = stdev(differences) / math.sqrt(n)
         half = t_quantile(n - 1) * error
         return cls(n, mean, mean - half, mean + half, 2 * float(stdtr(n - 1, -abs(mean) / error)))
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """Two of several alternatives that were measured on the same units.
+
+    Attributes:
+        first, second: their places.
+        test: of the first's values minus the second's.
+        p_holm: the test's p-value, corrected for all pairs; None where it has none.
+        n_higher, n_lower: units in which the first's value is higher, and lower.
+    """
+
+    first: int
+    second: int
+    test: PairedValues
+    p_holm: float | None
+    n_higher: int
+    n_lower: int
+
+
+def tested_pairs(values: Sequence[Sequence[float]], *, digits: int) -> list[ComparedPair]:
+    """Returns Student's paired test of each two alternatives, corrected for the number of pairs by Holm's method.
+
+    A pair without a p-value counts among them. Of one unit nothing has a p-value, nor do two alternatives that differ
+    by the same in all units.
+
+    Args:
+        values: of each alternative those of the units, all in the same order.
+        digits: behind the point, to which differences are rounded: what is equal but for rounding has no difference.
+    """
+    pairs = list(combinations(range(len(values)), 2))
+    differences = [
+        [round(a - b, digits) for a, b in zip(values[one], values[other], strict=True)] for one, other in pairs
+    ]
+    tests = [PairedValues.of(each) for each in differences]
+    corrected = holm([1.0 if test.p is None else test.p for test in tests])
+    return [
+        ComparedPair(
+            first,
+            second,
+            test,
+            None if test.p is None else p,
+            n_higher=sum(value > 0 for value in each),
+            n_lower=sum(value < 0 for value in each),
+        )
+        for (first, second), test, p, each in zip(pairs, tests, corrected, differences, strict=True)
+    ]
 
 
 def paired_means(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from mi_runner.tables.paired import ComparedPair
+
 EXACT_UP_TO = 14
 """Up to this many units all sign patterns are tried; of more, some are drawn."""
 
@@ -92,6 +94,23 @@ def compare_all(values: Sequence[Sequence[float]]) -> Compared:
     if len(first) and len(of) <= MOST_ALTERNATIVES:
         p[first, second] = p[second, first] = _westfall_young(of, first, second)
     return Compared(tuple(means.tolist()), of.shape[1], tuple(map(tuple, p.tolist())))
+
+
+def compared_by(values: Sequence[Sequence[float]], pairs: Sequence[ComparedPair]) -> Compared:
+    """Returns which alternatives differ, by a test of each pair that is already made.
+
+    Student's test leans on a normal distribution where units are few, so fewer than `FEWEST_UNITS` tell nothing apart.
+
+    Args:
+        values: of each alternative those of the units, at least one.
+        pairs: of `paired.tested_pairs`. One without a p-value is not told apart.
+    """
+    n = len(values[0])
+    p = [[1.0] * len(values) for _ in values]
+    for pair in pairs if n >= FEWEST_UNITS else ():
+        if pair.p_holm is not None:
+            p[pair.first][pair.second] = p[pair.second][pair.first] = pair.p_holm
+    return Compared(tuple(fmean(own) for own in values), n, tuple(map(tuple, p)))
 
 
 def compare_population(draws: Sequence[Sequence[float]]) -> Compared:
