@@ -140,15 +140,17 @@ class Group:
     @cached_property
     def mean_ranks(self) -> dict[str, float]:
         """Method → its rank by cpr among all methods, 1 the highest, mean over the units."""
-        from scipy.stats import rankdata
+        import pandas as pd
 
-        ranks: dict[Name, dict[str, float]] = {}
-        for name, methods in self.values.items():
-            cpr = [fmean(row["cpr"] for row in methods[method].values()) for method in self.methods]
-            places = rankdata([-round(value, DIGITS) for value in cpr])
-            ranks[name] = dict(zip(self.methods, places.tolist(), strict=True))
+        cpr = {
+            name: [round(fmean(row["cpr"] for row in own[method].values()), DIGITS) for method in self.methods]
+            for name, own in self.values.items()
+        }
+        ranks = pd.DataFrame(cpr, index=list(self.methods)).rank(ascending=False)
+        of_network = dict(zip(self.values, ranks.to_numpy().T.tolist(), strict=True))
         return {
-            method: fmean(self.of_units({name: own[method] for name, own in ranks.items()})) for method in self.methods
+            method: fmean(self.of_units({name: own[place] for name, own in of_network.items()}))
+            for place, method in enumerate(self.methods)
         }
 
     @cached_property

@@ -174,8 +174,8 @@ LEADERBOARD = TableType(
         ),
         Note(
             "unit",
-            "setting: a unit is the mean over a setting's networks; network: it is the mean over a network's ablations, so "
-            "that intervals and tests speak of other seeds of these settings alone",
+            "setting: a unit is the mean over a setting's networks; network: it is that over a network's ablations, "
+            "so that intervals and tests speak of other seeds of these settings alone",
         ),
         Note("n_networks", "networks on which every method has a cpr with every ablation; others don't count", COUNT),
     ),

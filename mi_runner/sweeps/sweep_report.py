@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.machine.typed_json import to_json
 from mi_runner.runs import run_folder, states
@@ -68,11 +67,7 @@ def write_sweep_report(found: Collected) -> Path:
     Raises:
         OSError: the folder can't be read or written.
     """
-    path = found.folder / REPORT
-    page = _page(found)
-    with written_whole(path) as beside:
-        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
-    return path
+    return rendering.write_page(found.folder / REPORT, _page(found))
 
 
 def _page(found: Collected) -> str:
@@ -98,22 +93,37 @@ def _page(found: Collected) -> str:
         figures=images(run_report.figure_files(folder), folder, declared, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
         command=plan.command,
-        provenance=_provenance(plan, jobs),
-        base=[(key, str(value)) for key, value in plan.base.items()],
-        files=[
-            run_report.File(path.name, run_report.size(path.stat().st_size))
-            for path in files_below(folder, deepest=0)
-            if path.name != REPORT
-        ],
+        provenance=provenance(plan, jobs),
+        base=common_options(plan),
+        files=files_of(folder),
     )
+
+
+def common_options(plan: Plan) -> list[tuple[str, str]]:
+    """Returns the options that all jobs of a sweep have in common, and their values as text."""
+    return [(key, str(value)) for key, value in plan.base.items()]
+
+
+def files_of(folder: Path) -> list[run_report.File]:
+    """Returns the files of a sweep's folder, without its page and what is in the folders of jobs."""
+    return [
+        run_report.File(path.name, run_report.size(path.stat().st_size))
+        for path in files_below(folder, deepest=0)
+        if path.name != REPORT
+    ]
 
 
 def _first_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
     """Returns the tables that answer: the jobs that are not as they should be, and the headline."""
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
-    failures = _table(FAILURES.name, sweep_tables.failures(found.jobs), declared, FAILURES.caption)
     headline = _table(HEADLINE.name, shown, declared, title)
-    return [*([_linked(failures, found.jobs)] if failures else []), *([headline] if headline else [])]
+    return [*failures_table(found.jobs, declared), *([headline] if headline else [])]
+
+
+def failures_table(jobs: Sequence[Ended], declared: Declarations) -> list[tables.Table]:
+    """Returns the table of the jobs that are not as they should be, with links; none where all are."""
+    made = _table(FAILURES.name, sweep_tables.failures(jobs), declared, FAILURES.caption)
+    return [_linked(made, jobs)] if made else []
 
 
 def _more_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
@@ -138,7 +148,8 @@ def _facts(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
     return [("jobs", ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"), *values]
 
 
-def _provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
+def provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
+    """Returns what the figures of a sweep depend on, name → text."""
     records = [job.state.record for job in jobs]
     seconds = sum(record.timings.get("total", 0.0) for record in records)
     facts = [

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mi_runner.errors import escaped
+from mi_runner.machine.files import written_whole
 
 
 @cache
@@ -73,3 +75,14 @@ def page(template: str, scripts: Sequence[str], **content: Any) -> str:
         .get_template(template)
         .render(style=Markup(style), script=Markup(script), policy=Markup(policy), **content)
     )
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Writes a page, and returns its path.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return path

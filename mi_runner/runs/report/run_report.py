@@ -17,7 +17,7 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.declared import declarations_of
-from mi_runner.machine.files import sha256, written_whole
+from mi_runner.machine.files import sha256
 from mi_runner.machine.reading import Unreadable, files_below, is_own_file, is_own_folder, read_object
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import CheckpointRecord, GivenRecord, RunRecord
@@ -91,9 +91,7 @@ def write_run_report(folder: Path, state: State | None = None) -> Path:
     """
     path = folder / REPORT
     found = state or states.read_state(folder)
-    page = run_page(folder, found)
-    with written_whole(path) as beside:
-        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
+    rendering.write_page(path, run_page(folder, found))
     record = None if found.fault else run_folder.read_record(folder)
     if state is None and record is not None and record.status != "running":
         RunFolder(folder).amend_record(files=dict(sorted({**record.files, REPORT: sha256(path)}.items())))

@@ -1,0 +1,136 @@
+"""The page of one method: where it is good, where it is bad, and its worst networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mi_runner.bench.networks import PLANTED, TRAINED
+from mi_runner.bench.pages.saved_bench import BENCH, Row, SavedBench, links_to_jobs, with_intervals
+from mi_runner.bench.pages.worst_networks import worst_networks
+from mi_runner.bench.tables import LEADERBOARD, RESULTS, ROWS
+from mi_runner.runs.report import REPORT, rendering
+from mi_runner.runs.report.tables import Table, number
+from mi_runner.tables.declaration import Declarations, Note, TableType
+from mi_runner.tables.names import ALL
+from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL
+
+RANDOM = "random"
+
+STANDING = TableType(
+    "standing",
+    "The method on the networks of every family: where it is good, and where it is bad",
+    (
+        *(column for column in LEADERBOARD.columns if column.name not in ("method", "best")),
+        Note("standing", "highest: the method has the highest mean cpr; ties: no paired test tells it from that one"),
+        Note("best_method", "the method with the highest mean cpr"),
+        Note(
+            "above_best",
+            "cpr of the method minus that of the method with the highest mean cpr, mean over the units; Student's 95 % "
+            "interval",
+            interval=True,
+        ),
+        Note(
+            "above_random",
+            "cpr of the method minus that of random, mean over the units; Student's 95 % interval",
+            interval=True,
+        ),
+    ),
+)
+"""Besides these it has the ends of the intervals of the leaderboard's measures."""
+
+FIRST = (ROWS.name, "standing", "mean_rank", "cpr", "best_method", "above_best", "p_best", "above_random", "p_random")
+"""The columns that come first."""
+
+HIGHEST, TIES, BELOW = "highest", "ties", "below"
+
+
+def method_page(bench: SavedBench, method: str) -> str:
+    """Returns the page of a method, which lies in a folder of the bench's folder."""
+    rows = [_standing(bench, networks, method) for networks in bench.networks if (networks, method) in bench.standings]
+    found = worst_networks(bench.rows(RESULTS), method, bench.folder)
+    pages = links_to_jobs(({"job": one.job} for one in found), bench.folder, REPORT)
+    drawn = {f"worst-{place}": one.picture for place, one in enumerate(found) if one.picture is not None}
+    return rendering.page(
+        "method.html",
+        ["report.js", *(["layers.js", "method.js"] if drawn else [])],
+        title=f"{method} · bench",
+        folder=str(bench.folder.absolute()),
+        report=f"../{REPORT}",
+        said=list(_sentences(rows, method)) if len(bench.pages) > 1 else [],
+        tables=[table] if (table := _table(rows)) else [],
+        worst=[(one, f"../{pages[one.job]}" if one.job in pages else "") for one in found],
+        data={"worst": drawn} if drawn else {},
+        others=[(name, Path(page).name) for name, page in bench.pages.items() if name != method],
+    )
+
+
+def _table(rows: Sequence[Row]) -> Table | None:
+    declared = Declarations(tables=(STANDING, *BENCH.tables))
+    return with_intervals(STANDING.name, rows, declared, meaning=STANDING.caption, first=FIRST)
+
+
+def best_methods(bench: SavedBench, networks: str) -> list[str]:
+    """Returns the methods with the highest mean cpr on these networks: several if they are equal."""
+    values = {
+        method: value
+        for of, method in bench.standings
+        if of == networks and (value := number(bench.standings[of, method].get("cpr", ""))) is not None
+    }
+    return [method for method, value in values.items() if value == max(values.values())]
+
+
+def _standing(bench: SavedBench, networks: str, method: str) -> Row:
+    """Returns the row of a method's page on these networks."""
+    row = bench.standings[networks, method]
+    best = best_methods(bench, networks)
+    place = HIGHEST if method in best else TIES if row.get("best") == "True" else BELOW
+    other = method if method in best else next(iter(best), "")
+    return {
+        **{name: value for name, value in row.items() if name not in ("method", "best")},
+        "standing": place if row.get("cpr") else "",
+        "best_method": ", ".join(best),
+        **_difference(bench, networks, method, other, "above_best"),
+        **_difference(bench, networks, method, RANDOM, "above_random"),
+    }
+
+
+def _difference(bench: SavedBench, networks: str, method: str, other: str, name: str) -> Row:
+    found = bench.difference(networks, method, other) or ("", "", "")
+    return dict(zip((name, f"{name}_low", f"{name}_high"), map(str, found), strict=True))
+
+
+def _sentences(rows: Sequence[Row], method: str) -> Iterator[str]:
+    """Yields on which families the method is at the top, and where it lies beside random; as paired tests say it."""
+    families = [row for row in rows if row[ROWS.name] not in (ALL, TRAINED, PLANTED) and row["standing"]]
+    tested = [row for row in families if (number(row.get("n_units", "")) or 0) >= FEWEST_UNITS]
+    if tested:
+        top = [row[ROWS.name] for row in tested if row["standing"] != BELOW]
+        yield (
+            f"{method} has the highest mean cpr, or ties with the method that has it, on {_counted(top, tested)}. "
+            "What ties is not told apart by a paired test."
+        )
+    if tested and method != RANDOM and any(row["above_random"] for row in tested):
+        told = {row[ROWS.name]: float(row["above_random"]) for row in tested if _is_told(row)}
+        above = [name for name, value in told.items() if value > 0]
+        below = [name for name, value in told.items() if value < 0]
+        yield (
+            f"Its mean cpr is above that of {RANDOM} on {_counted(above, tested)}, and below it on "
+            f"{_counted(below, tested)}; on the others the two are not told apart."
+        )
+    if len(tested) < len(families):
+        n = len(families) - len(tested)
+        of = f"{n} famil{'y' if n == 1 else 'ies'} of fewer than {FEWEST_UNITS} networks"
+        yield f"On {of} nothing is told apart."
+
+
+def _counted(names: Sequence[str], of: Sequence[Row]) -> str:
+    """Returns how many families these are, and which, where it isn't all of them."""
+    named = f" ({', '.join(names)})" if 0 < len(names) < len(of) else ""
+    return f"{len(names)} of {len(of)} families{named}"
+
+
+def _is_told(row: Row) -> bool:
+    """Returns whether a test tells the method from random, on enough networks."""
+    p = number(row.get("p_random", ""))
+    return p is not None and p < LEVEL and number(row["above_random"]) is not None
