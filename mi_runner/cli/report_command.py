@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mi_runner.bench.jobs import BENCH
+from mi_runner.bench.pages import bench_report
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN
 from mi_runner.runs.report import write_run_report
 from mi_runner.sweeps import sweep_report
+from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.tables import console
 
 USAGE = "Type mi-run report FOLDER, for example mi-run report outputs/ablation/mnist-skip/latest."
@@ -39,8 +42,15 @@ def run(arguments: Sequence[str]) -> int:
         if not sweep_report.is_sweep(folder) and (fault := states.read_state(folder).fault):
             console.error(f"{fault}. The page leaves it out; mend the file, and type the same again.")
         try:
-            write = sweep_report.make_again if sweep_report.is_sweep(folder) else write_run_report
+            write = _writer(folder)
             console.last_line(str(write(folder)))
         except OSError as error:
             raise RunFailed(f"can't read or write files in {folder} ({error}).") from error
     return ExitStatus.DONE
+
+
+def _writer(folder: Path) -> Callable[[Path], Path]:
+    """Returns what writes the page of a run, a sweep or a bench."""
+    if not sweep_report.is_sweep(folder):
+        return write_run_report
+    return bench_report.write_pages if read_plan(folder).of == BENCH else sweep_report.make_again

@@ -7,7 +7,6 @@ from enum import Enum
 
 from mi_runner.config.options import option
 
-
 OF_RUNS = ("threads", "device", "report", "figures", "output_dir")
 """Keys that the runs of a bench take, besides `experiment.OPTION`."""
 
