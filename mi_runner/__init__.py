@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from mi_runner.discovery import edge_patching as edge_patching
     from mi_runner.discovery import edge_pruning as edge_pruning
     from mi_runner.discovery import greedy as greedy
+    from mi_runner.discovery import information_flow as information_flow
+    from mi_runner.discovery import subnetwork_probing as subnetwork_probing
     from mi_runner.errors import ConfigError as ConfigError
     from mi_runner.errors import RunFailed as RunFailed
     from mi_runner.experiments import Result as Result
@@ -156,6 +158,8 @@ else:
         "acdc": "mi_runner.methods.discovery.search",
         "greedy": "mi_runner.methods.discovery.search",
         "edge_pruning": "mi_runner.methods.discovery.edge_pruning",
+        "subnetwork_probing": "mi_runner.methods.discovery.subnetwork_probing",
+        "information_flow": "mi_runner.methods.discovery.scores",
         "CircuitSampler": "mi_runner.methods.discovery.sampling",
         "Partition": "mi_runner.training.clusterability",
         "contiguous": "mi_runner.training.clusterability",

@@ -55,7 +55,7 @@ def test_a_record_says_what_its_function_takes_and_costs(method: Method) -> None
 
 
 def test_methods_that_draw_give_another_circuit_for_another_seed() -> None:
-    assert [method.name for method in METHODS if method.draws] == ["random", "edge_pruning"]
+    assert [method.name for method in METHODS if method.draws] == ["random", "edge_pruning", "subnetwork_probing"]
     part = random_part((3, 2, 1))
     task = Task(part, *examples(part), "zero")
     scores = [find("random", task, np.arange(9), generator=torch.Generator().manual_seed(s)).scores for s in (0, 1)]
@@ -63,7 +63,7 @@ def test_methods_that_draw_give_another_circuit_for_another_seed() -> None:
 
 
 def test_names_are_distinct_and_name_their_records() -> None:
-    assert len({method.name for method in all_methods()}) == len(all_methods()) >= len(METHODS) >= 11
+    assert len({method.name for method in all_methods()}) == len(all_methods()) >= len(METHODS) >= 13
     assert all(method_of(method.name) is method for method in all_methods())
     defaults = [method.name for method in METHODS if not method.is_default]
     assert defaults[:2] == ["eap_signed", "eap_ig_signed"]

@@ -59,22 +59,19 @@ def edge_pruning(
         >>> edge_pruning(part, x, y, "zero", penalties=(0.01, 1.0), steps=20).shape
         (2, 8)
     """
-    training = _training(objective, penalties=penalties, steps=steps)
-    given = (part, x, target, ablation, training)
+    given = (part, x, target, ablation, _training(objective, penalties, steps))
     return gated_circuits(*given, loss=loss, generators=[generator], start=start)[0]
 
 
 def search(masked: MaskedPart, *, objective: str = "distance", generators: Generators = (None,)) -> list[Search]:
     """Returns the circuits of `edge_pruning` of each draw, on the examples of a masked part without its resamples."""
-    return searches(masked, _training(objective), generators)
+    return searches(masked, _training(objective, PENALTIES, STEPS), generators)
 
 
 def n_passes(n_examples: int) -> int:
     """Returns the forward passes over the examples: a batch counts as its share of them."""
-    return _training().n_passes(n_examples)
+    return _training("distance", PENALTIES, STEPS).n_passes(n_examples)
 
 
-def _training(
-    objective: str = "distance", *, penalties: tuple[float, ...] | None = None, steps: int | None = None
-) -> Training:
-    return Training(objective, penalties or PENALTIES, STEPS if steps is None else steps, LEARNING_RATE, START)
+def _training(objective: str, penalties: tuple[float, ...], steps: int) -> Training:
+    return Training(objective, penalties, steps, LEARNING_RATE, START)

@@ -124,6 +124,12 @@ def _passes_of_edge_pruning(n_edges: int, n_examples: int) -> int:
     return n_passes(n_examples)
 
 
+def _passes_of_subnetwork_probing(n_edges: int, n_examples: int) -> int:
+    from mi_runner.methods.discovery.subnetwork_probing import n_passes
+
+    return n_passes(n_examples)
+
+
 # --- the methods -----------------------------------------------------------------------------------------------------
 
 _SCORES, _SEARCH = "mi_runner.methods.discovery.scores", "mi_runner.methods.discovery.search"
@@ -223,6 +229,23 @@ METHODS = (
         resamples=False,
         paper="Bhaskar et al. 2024",
         is_default=True,
+    ),
+    Method(
+        name="subnetwork_probing",
+        sentence="trains gates with Adam on the task's loss and on how many are open, for nine penalties",
+        searches="mi_runner.methods.discovery.subnetwork_probing:search",
+        takes=("generators",),
+        passes=_passes_of_subnetwork_probing,
+        draws=True,
+        resamples=False,
+        paper="Cao et al. 2021",
+    ),
+    Method(
+        name="information_flow",
+        sentence="edges ranked by their share of what enters their target: how near each alone is to the sum",
+        scores=f"{_SCORES}:information_flow",
+        passes=1,
+        paper="Ferrando and Voita 2024",
     ),
 )
 """The methods of the package, in the order of the help page."""
