@@ -155,12 +155,13 @@ def name_ends(axes: Axes, part: Part, layer: int, *, across: bool = True, down: 
     sources = [part.name(layer, neuron) for neuron in range(n_in)]
     targets = [part.name(layer + 1, neuron) for neuron in range(n_out)]
     if across and n_in <= MOST_LABELS and all(name is not None for name in sources):
-        axes.set_xticks(range(n_in), [_short(str(name)) for name in sources], rotation=90, fontsize=7)
+        axes.set_xticks(range(n_in), [short(str(name)) for name in sources], rotation=90, fontsize=7)
     if down and n_out <= MOST_LABELS and all(name is not None for name in targets):
-        axes.set_yticks(range(n_out), [_short(str(name)) for name in targets], fontsize=7)
+        axes.set_yticks(range(n_out), [short(str(name)) for name in targets], fontsize=7)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """Returns a name for an axis: its first letters, and … for what is left out."""
     return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
