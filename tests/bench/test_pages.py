@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from PIL import Image as Pillow
 
 from mi_runner.bench.pages import write_pages
 from mi_runner.bench.pages.saved_bench import file_names, read_bench
@@ -143,6 +144,18 @@ def test_networks_lead_to_their_pages_and_jobs_without_a_run_are_first(bench: Pa
     links = [of["href"] for tag, of in page.elements if tag == "a"]
     assert links.count("./0/report.html") == links.count("./1/report.html") > 0 and "./2/report.html" not in links
     assert column(page, "networks", "status") == {"0": "judged", "1": "judged", "2": "missing"}
+
+
+def test_the_figure_of_the_leaderboard_is_shown_with_its_meaning(bench: Path) -> None:
+    assert parsed(bench).count("img") == 0
+    (bench / "figures").mkdir()
+    Pillow.new("RGB", (4, 4)).save(bench / "figures/leaderboard.png")
+    write_pages(bench)
+    (image,) = [of for tag, of in parsed(bench).elements if tag == "img"]
+    assert (image["alt"] or "").startswith("Left: each method's mean cpr over the settings")
+    assert ("./figures/leaderboard.png", (bench / "figures/leaderboard.png").resolve()) in links_of(
+        bench, bench / REPORT
+    )
 
 
 def test_the_picture_has_the_numbers_of_the_leaderboard(bench: Path) -> None:
