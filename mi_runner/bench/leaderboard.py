@@ -23,7 +23,7 @@ from mi_runner.experiments.common.sentences import counted, ends, figure, listed
 from mi_runner.tables.declaration import ENDS
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
-from mi_runner.tables.paired import ComparedPair, PairedValues, holm, tested_pairs
+from mi_runner.tables.paired import ComparedPair, PairedValues, compared_pairs, holm
 from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, Compared, compared_by
 from mi_runner.tables.variance import nested_shares
 
@@ -156,7 +156,7 @@ class Group:
     @cached_property
     def pairs(self) -> list[ComparedPair]:
         """Every two methods, by their cpr."""
-        return tested_pairs(list(self.cpr.values()), digits=DIGITS)
+        return compared_pairs(list(self.cpr.values()), digits=DIGITS)
 
     @cached_property
     def compared(self) -> Compared:
@@ -339,14 +339,15 @@ def _left_out(networks: Sequence[Row], groups: Sequence[Group]) -> str:
     not_learned = Counter(f"{row['family']} {row['setting']}" for row in networks if row["status"] == NOT_LEARNED)
     if not_learned:
         named = [f"{count} of {name}" for name, count in sorted(not_learned.items(), key=lambda one: (-one[1], one[0]))]
-        who = listed(named, "other settings")
+        are, who = _is(not_learned.total()), listed(named, "other settings")
         texts.append(
-            f"{not_learned.total():,} of {counted(n, 'network')} did not learn the task and are left out: {who}."
+            f"{not_learned.total():,} of {counted(n, 'network')} did not learn the task and {are} left out: {who}."
         )
     ended = Counter(str(row["status"]) for row in networks if row["status"] not in (JUDGED, NOT_LEARNED))
     if ended:
         named = [f"{count} {status}" for status, count in sorted(ended.items())]
-        texts.append(f"{ended.total():,} of {counted(n, 'network')} have no results yet: {listed(named)}.")
+        have = "has" if ended.total() == 1 else "have"
+        texts.append(f"{ended.total():,} of {counted(n, 'network')} {have} no results: {listed(named)}.")
     n_without = sum(row["status"] == JUDGED for row in networks) - (len(groups[0].values) if groups else 0)
     if n_without:
         texts.append(f"{counted(n_without, 'network')} without a cpr of every method {_is(n_without)} left out.")

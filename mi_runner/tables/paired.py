@@ -140,7 +140,7 @@ class ComparedPair:
     n_lower: int
 
 
-def tested_pairs(values: Sequence[Sequence[float]], *, digits: int) -> list[ComparedPair]:
+def compared_pairs(values: Sequence[Sequence[float]], *, digits: int) -> list[ComparedPair]:
     """Returns Student's paired test of each two alternatives, corrected for the number of pairs by Holm's method.
 
     A pair without a p-value counts among them. Of one unit nothing has a p-value, nor do two alternatives that differ

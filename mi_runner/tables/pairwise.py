@@ -103,7 +103,7 @@ def compared_by(values: Sequence[Sequence[float]], pairs: Sequence[ComparedPair]
 
     Args:
         values: of each alternative those of the units, at least one.
-        pairs: of `paired.tested_pairs`. One without a p-value is not told apart.
+        pairs: of `paired.compared_pairs`. One without a p-value is not told apart.
     """
     n = len(values[0])
     p = [[1.0] * len(values) for _ in values]

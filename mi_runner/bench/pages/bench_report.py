@@ -24,7 +24,8 @@ from mi_runner.bench.pages.saved_bench import (
 from mi_runner.bench.tables import LEADERBOARD, NETWORKS, PAIRS, RESULTS, ROWS, SPREAD
 from mi_runner.machine.reading import is_own_folder
 from mi_runner.runs.plan import Plan
-from mi_runner.runs.report import REPORT, rendering
+from mi_runner.runs.report import REPORT, rendering, run_report
+from mi_runner.runs.report.images import images
 from mi_runner.runs.report.tables import MOST_ROWS, Table, number
 from mi_runner.sweeps import sweep_answer, sweep_report, sweep_tables
 from mi_runner.sweeps.declared import declarations_of_sweep
@@ -87,7 +88,8 @@ def _page(bench: SavedBench, plan: Plan, jobs: Sequence[Ended]) -> str:
         folded=_folded(bench),
         networks=_networks(bench),
         data={"bench": drawn} if drawn else {},
-        methods=list(bench.pages.items()),
+        figures=images(run_report.figure_files(bench.folder), bench.folder, BENCH),
+        has_methods=bool(bench.pages),
         command=plan.command,
         provenance=sweep_report.provenance(plan, jobs),
         base=sweep_report.common_options(plan),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mi_runner.bench.leaderboard import RANDOM
 from mi_runner.bench.networks import PLANTED, TRAINED
 from mi_runner.bench.pages.saved_bench import BENCH, Row, SavedBench, links_to_jobs, with_intervals
 from mi_runner.bench.pages.worst_networks import worst_networks
@@ -14,8 +15,6 @@ from mi_runner.runs.report.tables import Table, number
 from mi_runner.tables.declaration import Declarations, Note, TableType
 from mi_runner.tables.names import ALL
 from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL
-
-RANDOM = "random"
 
 STANDING = TableType(
     "standing",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from mi_runner.bench.tables import LEADERBOARD, MEASURES, NETWORKS, PAIRS, ROWS, TABLES
+from mi_runner.bench.tables import LEADERBOARD, LEADERBOARD_FIGURE, MEASURES, NETWORKS, PAIRS, ROWS, TABLES
 from mi_runner.machine.reading import is_own_file
 from mi_runner.runs.report import tables
 from mi_runner.runs.report.tables import Cell, Content, Table, number, shown
@@ -24,7 +24,7 @@ MOST_READ = 200_000
 LONGEST_NAME = 80
 """Characters of a page's name, without ending."""
 
-BENCH = Declarations(tables=TABLES)
+BENCH = Declarations(tables=TABLES, figures=(LEADERBOARD_FIGURE,))
 
 Row = Mapping[str, str]
 

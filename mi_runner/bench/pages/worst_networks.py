@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mi_runner.bench.pages.saved_bench import Row, network_name
-from mi_runner.experiments.discovery.pictures import BEST_BY
 from mi_runner.runs.report.run_report import pictures_of
 from mi_runner.runs.report.tables import number, shown
 
@@ -16,8 +16,6 @@ MOST_NETWORKS = 5
 
 SMALLEST_REGRET = 1e-9
 """A smaller one is rounding."""
-
-BEST = BEST_BY["mse"]
 
 Data = dict[str, Any]
 
@@ -84,12 +82,14 @@ class _Compared:
         part: the data of the output with this ablation.
         at: the place of the size.
         other: the list of the better circuits.
+        is_best: whether these are the best of all circuits.
     """
 
     lost: float
     part: Data
     at: int
     other: str
+    is_best: bool
 
 
 def _picture(data: Any, method: str, ablation: str) -> tuple[str, Data | None]:
@@ -98,34 +98,37 @@ def _picture(data: Any, method: str, ablation: str) -> tuple[str, Data | None]:
     Args:
         data: what the run's page draws; anything, as it is read from a file.
     """
+    if data is None:
+        return "The run has no picture of its circuits.", None
     try:
         parts = [part for part in data["parts"] if part["ablation"] == ablation and method in part["lists"]]
         compared = [one for part in parts for one in _compared(part, method)]
         if not compared:
-            return "The run has no picture of its circuits.", None
+            return "The run has no picture of these circuits.", None
         most = max(compared, key=lambda one: one.lost)
         if most.lost <= 0:
             return "No circuit of the method's first draw is worse than the best.", None
         return _words(most, method), _drawn(most, method)
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return "The run's picture of its circuits can't be read.", None
 
 
 def _compared(part: Data, method: str) -> Iterator[_Compared]:
     """Yields the comparison of each size: with the best circuits or, where they aren't known, with other methods'."""
     lists: Mapping[str, Data] = part["lists"]
-    others = [BEST] if BEST in lists else [name for name in lists if name != method]
+    best = [name for name in part["best"] if "mse" in lists[name]]
+    others = best or [name for name in lists if name != method]
     for at, mse in enumerate(lists[method]["mse"]):
-        known = [(float(lists[name]["mse"][at]), name) for name in others if lists[name]["mse"][at] is not None]
+        known = [(_finite(lists[name]["mse"][at]), name) for name in others if lists[name]["mse"][at] is not None]
         if known and mse is not None:
             smallest, other = min(known, key=lambda one: one[0])
-            yield _Compared(float(mse) - smallest, part, at, other)
+            yield _Compared(_finite(mse) - smallest, part, at, other, bool(best))
 
 
 def _words(of: _Compared, method: str) -> str:
     k, lists, at = int(of.part["k"][of.at]), of.part["lists"], of.at
     own, other = (shown(float(lists[name]["mse"][at])) for name in (method, of.other))
-    whose = "that of the best circuit" if of.other == BEST else f"that of {of.other}, the smallest of a method,"
+    whose = "that of the best circuit" if of.is_best else f"that of {of.other}, the smallest of a method,"
     return (
         f"The picture has output {of.part['output']} and circuits of at most {k} edges, where the method loses most: "
         f"its mse is {own}, {whose} {other}."
@@ -137,7 +140,7 @@ def _drawn(of: _Compared, method: str) -> Data:
     edges = [
         {
             **{name: int(edge[name]) for name in ("layer", "source", "target")},
-            "weight": float(edge["weight"]),
+            "weight": _finite(edge["weight"]),
             **{side: str(edge[side]) for side in ("from", "to") if side in edge},
         }
         for edge in of.part["edges"]
@@ -150,8 +153,20 @@ def _drawn(of: _Compared, method: str) -> Data:
             {
                 "name": name,
                 "bits": str(int(lists[name]["bits"][of.at])),
-                "mse": float(lists[name]["mse"][of.at]),
+                "mse": _finite(lists[name]["mse"][of.at]),
             }
             for name in (method, of.other)
         ],
     }
+
+
+def _finite(value: Any) -> float:
+    """Returns a number of the file; a page's JSON has no others.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{found} is not finite")
+    return found

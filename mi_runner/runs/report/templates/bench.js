@@ -52,7 +52,7 @@
         const fill = value === null ? "var(--panel)" : `hsl(${Math.round(48 - 40 * part)} 95% ${Math.round(96 - 36 * part)}%)`;
         const box = drawn("g", { "data-cell": `${of.name} ${method}` },
           drawn("rect", { x: x + 1, y: y + 1, width: WIDTH - 2, height: HEIGHT - 2, rx: 3, class: "box", fill }));
-        const text = drawn("text", { x: x + WIDTH / 2, y: y + 19, "text-anchor": "middle", class: value === null ? "" : "box-text" },
+        const text = drawn("text", { x: x + WIDTH - 9, y: y + 19, "text-anchor": "end", class: value === null ? "" : "box-text" },
           value === null ? "–" : shown(value, 3));
         box.append(text);
         if (cell?.[0]) box.append(drawn("circle", { cx: x + 9, cy: y + HEIGHT / 2, r: 3.5, fill: "#111" }));
