@@ -23,7 +23,7 @@ from mi_runner.experiments.common.sentences import counted, ends, figure, listed
 from mi_runner.tables.declaration import ENDS
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
-from mi_runner.tables.paired import ComparedPair, PairedValues, compared_pairs, holm
+from mi_runner.tables.paired import ComparedPair, compared_pairs, holm
 from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, Compared, compared_by
 from mi_runner.tables.variance import nested_shares
 
@@ -38,7 +38,7 @@ RANDOM = "random"
 """The method that the others are tested against."""
 
 DIGITS = 9
-"""Digits behind the point to which cpr is rounded, so that what is equal but for rounding ties."""
+"""Digits behind the point that ranks and differences of cpr heed: what is equal but for rounding ties."""
 
 MEASURED = {measure.name: measure for measure in MEASURES}
 
@@ -63,7 +63,7 @@ def leaderboard_of(of: NetworkList, results: Sequence[Row], networks: Sequence[R
 
     Args:
         of: the list that the networks are of.
-        results: rows of RESULTS.
+        results: rows of RESULTS, with numbers as numbers and None for what is empty.
         networks: rows of NETWORKS, for what the answer says of networks that don't count.
     """
     groups = list(_groups(of, results))
@@ -134,8 +134,8 @@ class Group:
 
     @cached_property
     def cpr(self) -> dict[str, list[float]]:
-        """Method → cpr of each unit, rounded."""
-        return {method: [round(cpr, DIGITS) for cpr in self.measured(method, "cpr")] for method in self.methods}
+        """Method → cpr of each unit."""
+        return {method: self.measured(method, "cpr") for method in self.methods}
 
     @cached_property
     def mean_ranks(self) -> dict[str, float]:
@@ -201,7 +201,12 @@ def _groups(of: NetworkList, results: Sequence[Row]) -> Iterator[Group]:
         for family in of.families
     }
     for group, kinds in ((ALL, (TRAINED, PLANTED)), (TRAINED, (TRAINED,)), (PLANTED, (PLANTED,))):
-        values = {name: own for family, of in of_family.items() if family.kind in kinds for name, own in of.items()}
+        values = {
+            name: methods_of
+            for family, networks in of_family.items()
+            if family.kind in kinds
+            for name, methods_of in networks.items()
+        }
         if values:
             yield Group.of(group, values, ablations, are_settings=True)
     for family, values in of_family.items():
@@ -252,7 +257,7 @@ def _means(group: Group, method: str) -> dict[str, float | None]:
 def _pair_rows(group: Group) -> Iterator[dict[str, Any]]:
     """Yields the rows of PAIRS: of two methods the one with the higher mean comes first."""
     for pair in group.pairs:
-        test: PairedValues = pair.test
+        test = pair.test
         yield {
             "networks": group.name,
             "method": group.methods[pair.first],

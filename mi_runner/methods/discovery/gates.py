@@ -22,6 +22,7 @@ from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, loss_per_example, start_of, task_loss
 from mi_runner.methods.discovery.search import Search
+from mi_runner.training.optimizers import optimizer_named
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature of the hard concrete distribution, and the ends that it is stretched to."""
@@ -191,15 +192,15 @@ def _trained(fixed: _Fixed, training: Training, penalties: tuple[float, ...], ge
     weight = torch.tensor(penalties, dtype=x.dtype, device=x.device) * scale
     shape = len(generators), len(penalties), len(gated)
     log_alpha = torch.full(shape, training.start, dtype=x.dtype, device=x.device, requires_grad=True)
-    optimizer = torch.optim.Adam([log_alpha], lr=training.learning_rate)
+    optimizer = optimizer_named("adam", [log_alpha], learning_rate=training.learning_rate)
     n_gated = gated.sum()
     for step, (rows, noise) in enumerate(_drawn(x, shape, training.steps, generators)):
         optimizer.param_groups[0]["lr"] = training.rate(step)
         gates = _stretched(torch.sigmoid((noise + log_alpha) / BETA)) * gated
         open_share = (torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH)) * gated).sum(2) / n_gated
         each = fixed.objective(gates, rows, objective)
-        optimizer.zero_grad()
-        (each + training.penalty(step) * weight * open_share).sum().backward()
+        total = (each + training.penalty(step) * weight * open_share).sum()
+        (log_alpha.grad,) = torch.autograd.grad(total, [log_alpha])
         optimizer.step()
     return log_alpha.detach().cpu().numpy()
 
