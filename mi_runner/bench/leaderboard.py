@@ -85,7 +85,7 @@ class Group:
     Attributes:
         name: all, a kind, or a family.
         values: what every method reached on each network.
-        methods: the highest mean cpr first; of equal ones in the order of the alphabet.
+        methods: the lowest mean rank first; of equal ones in the order of the alphabet.
         ablations: that every network has.
         are_settings: whether the units are settings; otherwise they are networks.
     """
@@ -101,8 +101,7 @@ class Group:
         """Returns networks, at least one, with the methods in their order."""
         methods = tuple(next(iter(values.values())))
         group = cls(name, values, methods, ablations, are_settings)
-        means = {method: round(fmean(group.cpr[method]), DIGITS) for method in methods}
-        ordered = sorted(methods, key=lambda method: (-means[method], method))
+        ordered = sorted(methods, key=lambda method: (round(group.mean_ranks[method], DIGITS), method))
         return cls(name, values, tuple(ordered), ablations, are_settings)
 
     @cached_property
@@ -161,21 +160,26 @@ class Group:
     @cached_property
     def compared(self) -> Compared:
         """Which methods the tests tell apart."""
-        return compared_by(list(self.cpr.values()), self.pairs)
+        return compared_by(list(self.mean_ranks.values()), self.pairs, len(self.units))
 
     @cached_property
-    def p_random(self) -> dict[str, float | None]:
+    def p_random(self) -> dict[str, float]:
         """Method → the p-value of its test against random, corrected for the other methods; empty without random."""
         if RANDOM not in self.methods:
             return {}
         place = self.methods.index(RANDOM)
         tests = {
-            self.methods[pair.second if pair.first == place else pair.first]: pair.test.p
+            self.methods[pair.second if pair.first == place else pair.first]: pair.ranks.p
             for pair in self.pairs
             if place in (pair.first, pair.second)
         }
-        corrected = holm([1.0 if p is None else p for p in tests.values()])
-        return {method: None if p is None else own for (method, p), own in zip(tests.items(), corrected, strict=True)}
+        return dict(zip(tests, holm(list(tests.values())), strict=True))
+
+    def agrees(self, method: str, other: str) -> bool:
+        """Returns whether the signed ranks of two methods say as their mean ranks which of them is better."""
+        places = {self.methods.index(method), self.methods.index(other)}
+        (pair,) = (pair for pair in self.pairs if {pair.first, pair.second} == places)
+        return pair.ranks.sum > 0  # the first of a pair has the lower mean rank
 
     @property
     def counted(self) -> str:
@@ -255,17 +259,16 @@ def _means(group: Group, method: str) -> dict[str, float | None]:
 
 
 def _pair_rows(group: Group) -> Iterator[dict[str, Any]]:
-    """Yields the rows of PAIRS: of two methods the one with the higher mean comes first."""
+    """Yields the rows of PAIRS: of two methods the one with the lower mean rank comes first."""
     for pair in group.pairs:
-        test = pair.test
         yield {
             "networks": group.name,
             "method": group.methods[pair.first],
             "other": group.methods[pair.second],
-            "difference": test.mean,
-            "difference_low": test.low,
-            "difference_high": test.high,
-            "p": test.p,
+            "difference": pair.difference.mean,
+            "difference_low": pair.difference.low,
+            "difference_high": pair.difference.high,
+            "p": pair.ranks.p,
             "p_holm": pair.p_holm,
             "n_higher": pair.n_higher,
             "n_lower": pair.n_lower,
@@ -297,16 +300,16 @@ def _spread_rows(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def _answer(of: NetworkList, groups: Sequence[Group], networks: Sequence[Row]) -> str:
-    """Returns which methods have the highest and the lowest mean cpr over all networks, and over those of each kind."""
+    """Returns which methods have the lowest and the highest mean rank, over all networks and over those of each kind."""
     left_out = _left_out(networks, groups)
     if not groups:
         return " ".join(filter(None, (f"No network of {of.name} is judged.", left_out)))
     everything, *others = groups
-    names, means = everything.methods, everything.compared.means
+    names, ranks = everything.methods, everything.compared.means
     if len(names) == 1:
-        text = f"the mean cpr of {names[0]} is {figure(means[0])}"
+        text = f"the mean cpr of {names[0]} is {figure(fmean(everything.cpr[names[0]]))}"
     else:
-        text = ends(everything.compared, names, "mean cpr", means, highest_first=True)
+        text = ends(everything.compared, names, "mean rank by cpr", ranks)
     texts = [f"Over {everything.counted} of {of.name} {text}.", _against_random(everything)]
     kinds = [group for group in others if group.name in (TRAINED, PLANTED)]
     texts += [_of_kind(group) for group in kinds if len(kinds) > 1 and len(names) > 1]
@@ -319,8 +322,9 @@ def _against_random(group: Group) -> str:
     if RANDOM not in group.methods or len(group.methods) < 3 or len(group.units) < FEWEST_UNITS:
         return ""
     place = group.methods.index(RANDOM)
-    alike = [method for method, p in group.p_random.items() if p is None or p >= LEVEL]
-    lower = [method for method in group.methods[place:] if method in group.p_random and method not in alike]
+    apart = [method for method, p in group.p_random.items() if p < LEVEL and group.agrees(method, RANDOM)]
+    alike = [method for method in group.methods if method not in (*apart, RANDOM)]
+    lower = [method for method in group.methods[place:] if method in apart]
     text = (
         f"{listed(alike)} {_is(len(alike))} not told apart from random"
         if alike
@@ -331,11 +335,11 @@ def _against_random(group: Group) -> str:
 
 
 def _of_kind(group: Group) -> str:
-    """Returns which method has the highest mean cpr over the networks of a kind."""
+    """Returns which method has the lowest mean rank over the networks of a kind."""
     compared, where = group.compared, f"Over the {group.name} ones, {group.counted},"
     if compared.tells_none_apart:
         return f"{where} no two are told apart."
-    return f"{where} the highest is {figure(compared.means[0])}, {that_of(compared, 0, group.methods, compared.means)}."
+    return f"{where} the lowest is {figure(compared.means[0])}, {that_of(compared, 0, group.methods, compared.means)}."
 
 
 def _left_out(networks: Sequence[Row], groups: Sequence[Group]) -> str:

@@ -134,8 +134,6 @@ NETWORKS = TableType(
     ),
 )
 
-UNTESTED = "where units don't differ: for one unit, and where the difference of cpr is the same in all, but not 0"
-
 ROWS = Key("networks", f"{ALL}, a kind (trained or planted), or a family: what the row is a mean over")
 """`all`, `trained`, `planted` have settings as units, a family has networks."""
 
@@ -154,18 +152,17 @@ LEADERBOARD = TableType(
         *(replace(measure, interval=True) for measure in MEASURES),
         Note(
             "best",
-            "whether the method has the highest mean cpr, or ties with the one that has: a paired test doesn't tell "
+            "whether the method has the lowest mean rank, or ties with the one that has: a paired test doesn't tell "
             f"them apart; fewer than {FEWEST_UNITS} units tell nothing apart",
         ),
         Note(
             "p_best",
-            "p-value of Student's paired test of cpr against the method with the highest mean, corrected by Holm for "
-            f"all pairs of methods, because the highest is chosen; empty of that method, and {UNTESTED}",
+            "p-value of Wilcoxon's signed ranks of the units' cpr against the method with the lowest mean rank, "
+            "corrected by Holm for all pairs of methods, because the lowest is chosen; empty of that method",
         ),
         Note(
             "p_random",
-            "p-value of the same test against random, corrected by Holm for the other methods; empty of random, and "
-            f"{UNTESTED}",
+            "p-value of the same test against random, corrected by Holm for the other methods; empty of random",
         ),
         Note(
             "n_units",
@@ -216,14 +213,14 @@ PAIRS = TableType(
     "Each two methods compared on the same networks",
     (
         replace(ROWS),
-        replace(METHOD, meaning="the method of the two with the higher mean cpr, or the first by name"),
+        replace(METHOD, meaning="the method of the two with the lower mean rank, or the first by name"),
         Key("other", "the other method"),
         Note(
             "difference",
             "cpr of the method minus that of the other, mean over the units; Student's 95 % interval",
             interval=True,
         ),
-        Note("p", f"p-value of Student's paired test; 1 where no unit differs; empty {UNTESTED}"),
+        Note("p", "p-value of Wilcoxon's signed ranks of the units' cpr; 1 where no unit differs"),
         Note("p_holm", "the same, corrected by Holm for all pairs of methods of these networks"),
         Note("n_higher", "units in which the first method's cpr is higher", COUNT),
         Note("n_lower", "units in which it is lower", COUNT),

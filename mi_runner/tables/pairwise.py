@@ -96,21 +96,21 @@ def compare_all(values: Sequence[Sequence[float]]) -> Compared:
     return Compared(tuple(means.tolist()), of.shape[1], tuple(map(tuple, p.tolist())))
 
 
-def compared_by(values: Sequence[Sequence[float]], pairs: Sequence[ComparedPair]) -> Compared:
-    """Returns which alternatives differ, by a test of each pair that is already made.
+def compared_by(ranks: Sequence[float], pairs: Sequence[ComparedPair], n: int) -> Compared:
+    """Returns which alternatives differ, by a test of each pair that is already made; the lowest rank is the best.
 
-    Student's test leans on a normal distribution where units are few, so fewer than `FEWEST_UNITS` tell nothing apart.
+    Two are told apart only if the test and the ranks agree which of them is better.
 
     Args:
-        values: of each alternative those of the units, at least one.
-        pairs: of `paired.compared_pairs`. One without a p-value is not told apart.
+        ranks: of each alternative its mean rank, 1 the highest value of a unit.
+        pairs: of `paired.compared_pairs`.
+        n: units.
     """
-    n = len(values[0])
-    p = [[1.0] * len(values) for _ in values]
-    for pair in pairs if n >= FEWEST_UNITS else ():
-        if pair.p_holm is not None:
+    p = [[1.0] * len(ranks) for _ in ranks]
+    for pair in pairs:
+        if pair.ranks.sum * (ranks[pair.second] - ranks[pair.first]) > 0:
             p[pair.first][pair.second] = p[pair.second][pair.first] = pair.p_holm
-    return Compared(tuple(fmean(own) for own in values), n, tuple(map(tuple, p)))
+    return Compared(tuple(ranks), n, tuple(map(tuple, p)))
 
 
 def compare_population(draws: Sequence[Sequence[float]]) -> Compared:

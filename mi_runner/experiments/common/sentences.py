@@ -70,9 +70,7 @@ def listed(names: Sequence[str], others: str = "others") -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def ends(
-    compared: Compared, names: Sequence[str], what: str, shown: Sequence[float], *, highest_first: bool = False
-) -> str:
+def ends(compared: Compared, names: Sequence[str], what: str, shown: Sequence[float]) -> str:
     """Returns which of at least two alternatives have the lowest and the highest mean, each with those that tie.
 
     Args:
@@ -80,33 +78,33 @@ def ends(
         names: of each.
         what: the measure, in words: mean regret.
         shown: the number that is said of each, in the order of their means.
-        highest_first: whether the sentences begin with the highest, where more is better.
 
     Returns:
         Two sentences, the first without a capital: the lowest mean regret is 0.1, that of a; b (0.11) ties with it. The
         highest is 0.4, that of c.
     """
-    places = [compared.lowest, compared.highest]
-    words = ["lowest", "highest"]
-    if highest_first:
-        places, words = places[::-1], words[::-1]
-    (first, last), sign = places, -1 if highest_first else 1
-    range_of = f"{figure(shown[first])} ({names[first]}) to {figure(shown[last])} ({names[last]})"
-    if _equal(compared.means[first], compared.means[last]):
-        return f"all of {listed(names)} have the same {what}, {figure(shown[first])}"
+    low, high = compared.lowest, compared.highest
+    if _equal(compared.means[low], compared.means[high]):
+        return f"all of {listed(names)} have the same {what}, {figure(shown[low])}"
     if compared.tells_none_apart:
-        return f"no two of {counted(len(names), 'method')} are told apart by their {what}, from {range_of}"
-    if compared.p[first][last] >= LEVEL:
+        return (
+            f"no two of {counted(len(names), 'method')} are told apart by their {what}, from {figure(shown[low])} "
+            f"({names[low]}) to {figure(shown[high])} ({names[high]})"
+        )
+    if compared.p[low][high] >= LEVEL:
         apart = [
             f"{names[one]} from {names[other]}"
             for one, row in enumerate(compared.p)
             for other, p in enumerate(row)
-            if p < LEVEL and sign * compared.means[one] < sign * compared.means[other]
+            if p < LEVEL and compared.means[one] < compared.means[other]
         ]
-        return f"the {what} is {range_of}, and these two tie; told apart are only {listed(apart)}"
+        return (
+            f"the {what} is {figure(shown[low])} ({names[low]}) to {figure(shown[high])} ({names[high]}), "
+            f"and these two tie; told apart are only {listed(apart)}"
+        )
     return (
-        f"the {words[0]} {what} is {figure(shown[first])}, {that_of(compared, first, names, shown)}. "
-        f"The {words[1]} is {figure(shown[last])}, {that_of(compared, last, names, shown)}"
+        f"the lowest {what} is {figure(shown[low])}, {that_of(compared, low, names, shown)}. "
+        f"The highest is {figure(shown[high])}, {that_of(compared, high, names, shown)}"
     )
 
 
