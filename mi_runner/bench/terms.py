@@ -54,6 +54,9 @@ METHODS_EXACTLY = {
     "ablated inputs; ablated and source are those of the examples themselves.",
     "eap_signed": "As eap, without the absolute value.",
     "eap_ig_signed": "As eap_ig, without the absolute value.",
+    "information_flow": "The score is the mean over the examples of p / (sum of p of all edges into the target), 0 "
+    "where this sum is 0; p = max(0, |y| - |y - w * source|), y the sum that enters the target's activation, with its "
+    "bias. No ablation is read.",
     "acdc": "For each of 50 thresholds t, from 1e-6 to 1 in equal ratios, times the mse of the empty circuit: begins "
     "with the closed family and takes its edges by layer, the last first, then by target, then by source. An edge is "
     "left out for good, with what closing takes, if the mse rises by less than t over that of the present circuit. A "

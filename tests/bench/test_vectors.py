@@ -22,6 +22,7 @@ import pytest
 import mi_runner
 from mi_runner.bench import vectors
 from mi_runner.bench.small_networks import small_networks
+from mi_runner.bench.terms import METHODS_EXACTLY
 from mi_runner.methods.discovery.records import METHODS
 from mi_runner.progress import Advance, Progress
 from tests.conftest import REPOSITORY
@@ -628,3 +629,8 @@ def test_the_best_circuits_of_xor_by_hand(folder: Path) -> None:
     # f is 0 up to 3 edges, 1/2 up to 6, 1 at 7.
     assert (judged["best_cpr"], judged["best_cmd"]) == pytest.approx((2 / 7, 5 / 7))
     assert (judged["n_circuits"], judged["n_valid"], judged["fewest_valid"]) == (15, 1, 7)
+
+
+def test_the_files_alone_say_what_each_method_computes() -> None:
+    drawn_from_nothing = {method.name for method in METHODS if not method.draws}
+    assert drawn_from_nothing == set(METHODS_EXACTLY)
