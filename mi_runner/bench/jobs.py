@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.bench.networks import LISTS, NetworkList
+from mi_runner.bench.tables import RANDOM
 from mi_runner.config.bench_options import OF_RUNS, BenchConfig, Part
 from mi_runner.config.commands import override
 from mi_runner.config.options import check_ranges
@@ -21,9 +22,6 @@ from mi_runner.sweeps.sweep_plan import Command, HashOf, compose_job, read_comma
 
 BENCH = "bench"
 """The command, the group of its options, and the name of its folders."""
-
-RANDOM = "random"
-"""The method that all others are compared with; it is always there."""
 
 SMALL_SEEDS = 2
 

@@ -18,13 +18,13 @@ from statistics import fmean
 from typing import Any
 
 from mi_runner.bench.networks import PLANTED, TRAINED, NetworkList
-from mi_runner.bench.tables import JUDGED, MEASURES, NOT_LEARNED
+from mi_runner.bench.tables import AHEAD, BEHIND, DIGITS, JUDGED, MEASURES, NOT_LEARNED, RANDOM, TIES
 from mi_runner.experiments.common.sentences import counted, ends, figure, listed, of_the_test, that_of
 from mi_runner.tables.declaration import ENDS
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
 from mi_runner.tables.paired import ComparedPair, compared_pairs, holm
-from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, Compared, compared_by
+from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, Compared, better_by, compared_by
 from mi_runner.tables.variance import nested_shares
 
 Row = Mapping[str, Any]
@@ -34,12 +34,6 @@ Name = tuple[str, str, int]
 Values = Mapping[Name, Mapping[str, Mapping[str, Row]]]
 """Network → method → ablation → the row of RESULTS."""
 
-RANDOM = "random"
-"""The method that the others are tested against."""
-
-DIGITS = 9
-"""Digits behind the point that ranks and differences of cpr heed: what is equal but for rounding ties."""
-
 MEASURED = {measure.name: measure for measure in MEASURES}
 
 
@@ -48,7 +42,7 @@ class Leaderboard:
     """What a bench says of the methods.
 
     Attributes:
-        rows, pairs, spread: of LEADERBOARD, PAIRS and SPREAD. Of networks the row of the highest mean cpr comes first.
+        rows, pairs, spread: of LEADERBOARD, PAIRS and SPREAD. Of networks the row of the lowest mean rank comes first.
         answer: in sentences.
     """
 
@@ -165,21 +159,24 @@ class Group:
     @cached_property
     def p_random(self) -> dict[str, float]:
         """Method → the p-value of its test against random, corrected for the other methods; empty without random."""
-        if RANDOM not in self.methods:
-            return {}
-        place = self.methods.index(RANDOM)
-        tests = {
-            self.methods[pair.second if pair.first == place else pair.first]: pair.ranks.p
-            for pair in self.pairs
-            if place in (pair.first, pair.second)
-        }
-        return dict(zip(tests, holm(list(tests.values())), strict=True))
+        corrected = holm([pair.ranks.p for pair in self._with_random.values()])
+        return dict(zip(self._with_random, corrected, strict=True))
 
-    def agrees(self, method: str, other: str) -> bool:
-        """Returns whether the signed ranks of two methods say as their mean ranks which of them is better."""
-        places = {self.methods.index(method), self.methods.index(other)}
-        (pair,) = (pair for pair in self.pairs if {pair.first, pair.second} == places)
-        return pair.ranks.sum > 0  # the first of a pair has the lower mean rank
+    @cached_property
+    def beside_random(self) -> dict[str, str]:
+        """Method → whether it is ahead of random, behind it, or ties with it; empty without random."""
+        ranks, found = list(self.mean_ranks.values()), {}
+        for method, pair in self._with_random.items():
+            better = better_by(ranks, pair) if self.p_random[method] < LEVEL else None
+            found[method] = TIES if better is None else AHEAD if self.methods[better] == method else BEHIND
+        return found
+
+    @property
+    def _with_random(self) -> dict[str, ComparedPair]:
+        """Method → its pair with random."""
+        by_names = {frozenset((self.methods[pair.first], self.methods[pair.second])): pair for pair in self.pairs}
+        pairs = {method: by_names.get(frozenset((method, RANDOM))) for method in self.methods}
+        return {method: pair for method, pair in pairs.items() if pair is not None}
 
     @property
     def counted(self) -> str:
@@ -240,6 +237,7 @@ def _rows(group: Group) -> Iterator[dict[str, Any]]:
             "best": place in ties,
             "p_best": against_best.get(place),
             "p_random": group.p_random.get(method),
+            "beside_random": group.beside_random.get(method),
             "n_units": len(group.units),
             "unit": "setting" if group.are_settings else "network",
             "n_networks": len(group.values),
@@ -300,7 +298,7 @@ def _spread_rows(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def _answer(of: NetworkList, groups: Sequence[Group], networks: Sequence[Row]) -> str:
-    """Returns which methods have the lowest and the highest mean rank over all networks and over those of a kind."""
+    """Returns which methods have the lowest and the highest mean rank, over all networks and those of each kind."""
     left_out = _left_out(networks, groups)
     if not groups:
         return " ".join(filter(None, (f"No network of {of.name} is judged.", left_out)))
@@ -321,17 +319,14 @@ def _against_random(group: Group) -> str:
     """Returns which methods are not told apart from random; empty without random, and where units are too few."""
     if RANDOM not in group.methods or len(group.methods) < 3 or len(group.units) < FEWEST_UNITS:
         return ""
-    place = group.methods.index(RANDOM)
-    apart = [method for method, p in group.p_random.items() if p < LEVEL and group.agrees(method, RANDOM)]
-    alike = [method for method in group.methods if method not in (*apart, RANDOM)]
-    lower = [method for method in group.methods[place:] if method in apart]
+    alike = [method for method, standing in group.beside_random.items() if standing == TIES]
+    behind = [method for method, standing in group.beside_random.items() if standing == BEHIND]
     text = (
         f"{listed(alike)} {_is(len(alike))} not told apart from random"
         if alike
         else "All others are told apart from random"
     )
-    below = f"; {listed(lower)} {'lies' if len(lower) == 1 else 'lie'} below it" if lower else ""
-    return f"{text}{below}."
+    return f"{text}; {listed(behind)} {_is(len(behind))} behind it." if behind else f"{text}."
 
 
 def _of_kind(group: Group) -> str:

@@ -17,7 +17,7 @@ from mi_runner.tables.declaration import (
     share,
 )
 from mi_runner.tables.names import ALL
-from mi_runner.tables.pairwise import FEWEST_UNITS
+from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL
 from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
 
 FAMILY = Key("family", "the family of the network: its task and shape, or how its weights are planted")
@@ -27,6 +27,15 @@ KIND = Note("kind", "trained, or planted")
 
 JUDGED, NOT_LEARNED, UNREADABLE = "judged", "not learned", "unreadable"
 """What became of a network whose run is done; of others the status of the run."""
+
+RANDOM = "random"
+"""The method that all others are tested against; it is always among the methods."""
+
+AHEAD, TIES, BEHIND = "ahead", "ties", "behind"
+"""How a method stands beside another one; it ties where the two are not told apart."""
+
+DIGITS = 9
+"""Digits behind the point that ranks and differences of cpr heed: what is equal but for rounding ties."""
 
 PLANTED_ONLY = "empty where nothing is planted"
 
@@ -152,8 +161,9 @@ LEADERBOARD = TableType(
         *(replace(measure, interval=True) for measure in MEASURES),
         Note(
             "best",
-            "whether the method has the lowest mean rank, or ties with the one that has: a paired test doesn't tell "
-            f"them apart; fewer than {FEWEST_UNITS} units tell nothing apart",
+            "whether the method has the lowest mean rank, or ties with the one that has: the paired test doesn't tell "
+            "them apart, or contradicts their mean ranks; "
+            f"fewer than {FEWEST_UNITS} units tell nothing apart",
         ),
         Note(
             "p_best",
@@ -163,6 +173,11 @@ LEADERBOARD = TableType(
         Note(
             "p_random",
             "p-value of the same test against random, corrected by Holm for the other methods; empty of random",
+        ),
+        Note(
+            "beside_random",
+            f"{AHEAD}: p_random is below {LEVEL}, and the test and the mean ranks agree that the method is better than "
+            f"random; {BEHIND}: that it is worse; {TIES}: neither; empty of random",
         ),
         Note(
             "n_units",

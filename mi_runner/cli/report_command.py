@@ -53,4 +53,4 @@ def _writer(folder: Path) -> Callable[[Path], Path]:
     """Returns what writes the page of a run, a sweep or a bench."""
     if not sweep_report.is_sweep(folder):
         return write_run_report
-    return bench_report.write_pages if read_plan(folder).of == BENCH else sweep_report.make_again
+    return bench_report.make_again if read_plan(folder).of == BENCH else sweep_report.make_again

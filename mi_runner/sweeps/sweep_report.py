@@ -52,13 +52,22 @@ def make_again(folder: Path) -> Path:
         OSError: a folder can't be read or written.
     """
     plan = read_plan(folder)
+    write_missing(plan, folder)
+    return write_sweep_report(sweep_tables.collect(plan, folder))
+
+
+def write_missing(plan: Plan, folder: Path) -> None:
+    """Writes the pages of those jobs that have none; says which jobs can't have one.
+
+    Raises:
+        OSError: a folder can't be read or written.
+    """
     for job in plan.jobs:
         of_job, state = folder / str(job.number), states.job_state(folder, job.number)
         if state.fault:
             console.error(f"job {job.number} gets no page: {state.fault}")
         elif state.has_record and not os.path.lexists(of_job / REPORT):
             write_run_report(of_job)
-    return write_sweep_report(sweep_tables.collect(plan, folder))
 
 
 def write_sweep_report(found: Collected) -> Path:

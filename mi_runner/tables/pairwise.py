@@ -39,7 +39,7 @@ class Compared:
     Attributes:
         means: of each alternative over the units.
         n: units; 0 where they are the whole population, so that nothing is tested; see `compare_population`.
-        p: `p[a][b]`, the p-value that their means are equal, corrected for all pairs.
+        p: `p[a][b]`, the p-value that the two are equally good, corrected for all pairs.
     """
 
     means: tuple[float, ...]
@@ -99,7 +99,7 @@ def compare_all(values: Sequence[Sequence[float]]) -> Compared:
 def compared_by(ranks: Sequence[float], pairs: Sequence[ComparedPair], n: int) -> Compared:
     """Returns which alternatives differ, by a test of each pair that is already made; the lowest rank is the best.
 
-    Two are told apart only if the test and the ranks agree which of them is better.
+    Two are told apart only if the test and the ranks agree which of them is better; see `better_by`.
 
     Args:
         ranks: of each alternative its mean rank, 1 the highest value of a unit.
@@ -108,9 +108,22 @@ def compared_by(ranks: Sequence[float], pairs: Sequence[ComparedPair], n: int) -
     """
     p = [[1.0] * len(ranks) for _ in ranks]
     for pair in pairs:
-        if pair.ranks.sum * (ranks[pair.second] - ranks[pair.first]) > 0:
+        if better_by(ranks, pair) is not None:
             p[pair.first][pair.second] = p[pair.second][pair.first] = pair.p_holm
     return Compared(tuple(ranks), n, tuple(map(tuple, p)))
+
+
+def better_by(ranks: Sequence[float], pair: ComparedPair) -> int | None:
+    """Returns the alternative of a pair that mean ranks and signed ranks call the better one; None if they don't agree.
+
+    Mean ranks are among all alternatives and signed ranks are of the two alone, so one can contradict the other.
+
+    Args:
+        ranks: as in `compared_by`.
+    """
+    better, worse = (pair.first, pair.second) if pair.ranks.sum > 0 else (pair.second, pair.first)
+    is_lower = ranks[worse] - ranks[better] > SAME * ranks[worse]
+    return better if pair.ranks.sum and is_lower else None
 
 
 def compare_population(draws: Sequence[Sequence[float]]) -> Compared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +13,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata, t, ttest_rel
+from scipy.stats import rankdata, t, wilcoxon
 
 from mi_runner.bench.figures import leaderboard as drawn
 from mi_runner.bench.leaderboard import Leaderboard, leaderboard_of
 from mi_runner.bench.networks import BENCH_1, PLANTED, TRAINED, Family, NetworkList, Setting
-from mi_runner.bench.tables import LEADERBOARD, MEASURES, PAIRS, SPREAD
+from mi_runner.bench.tables import LEADERBOARD, MEASURES, PAIRS, RANDOM, SPREAD
 from tests.drawn import legend, near, ticks, words
 
 Row = dict[str, Any]
@@ -115,18 +116,19 @@ def test_two_settings_of_two_networks_by_hand() -> None:
     # Differences of the settings: 0.2 and 0.1; mean 0.15, standard error 0.05, t 3 with one degree of freedom.
     (pair,) = (row for row in found.pairs if row["networks"] == "all")
     assert (pair["method"], pair["other"], pair["n_higher"], pair["n_lower"]) == ("a", "random", 2, 0)
-    p = 1 - 2 / math.pi * math.atan(3)
-    assert (pair["difference"], pair["p"], pair["p_holm"]) == (near(0.15), near(p), near(p))
+    p = 0.5  # of four patterns of signs, two are as extreme
+    assert (pair["difference"], pair["p"], pair["p_holm"]) == (near(0.15), p, p)
     assert [pair["difference_low"], pair["difference_high"]] == pytest.approx([0.15 - 12.7062 * 0.05, 0.15 + 0.635310])
-    assert (a["p_best"], random["p_best"], a["p_random"], random["p_random"]) == (None, near(p), near(p), None)
+    assert (a["p_best"], random["p_best"], a["p_random"], random["p_random"]) == (None, p, p, None)
+    assert (a["beside_random"], random["beside_random"]) == ("ties", None)
     assert a["best"] and random["best"]  # two units tell nothing apart
-    # Of a family the units are its networks; of a kind with one setting there is one unit, and no test.
+    # Of a family the units are its networks; of a kind with one setting there is one unit, which tells nothing.
     own = row_of(found.rows, "xor", "a")
     assert (own["n_units"], own["unit"], own["mean_rank"]) == (2, "network", 1.25)
     one = row_of(found.rows, "trained", "a")
-    assert (one["n_units"], one["cpr"], one["cpr_low"], one["p_random"]) == (1, near(0.7), None, None)
+    assert (one["n_units"], one["cpr"], one["cpr_low"], one["p_random"]) == (1, near(0.7), None, 1)
     (pair,) = (row for row in found.pairs if row["networks"] == "trained")
-    assert (pair["p"], pair["p_holm"], pair["n_units"]) == (None, None, 1)
+    assert (pair["p"], pair["p_holm"], pair["n_units"]) == (1, 1, 1)
 
 
 def test_the_spread_of_one_method_by_hand() -> None:
@@ -205,6 +207,30 @@ def holm_by_definition(p_values: Sequence[float]) -> np.ndarray:
     return np.minimum(1, steps[np.argsort(order, kind="stable")])
 
 
+def p_of(differences: np.ndarray) -> float:
+    """The two-sided p-value of signed ranks: scipy's exact one; with ties or zeros that of all patterns of signs.
+
+    Sums of patterns are counted in whole numbers, of doubled ranks.
+    """
+    own = differences[differences != 0]
+    if len(own) == len(differences) == len(np.unique(np.abs(own))):
+        return float(wilcoxon(own, method="exact").pvalue)
+    doubled = (2 * rankdata(np.abs(own))).astype(int)
+    sums = Counter({0: 1})
+    for rank in doubled.tolist():
+        moved = Counter({total - rank: count for total, count in sums.items()})
+        moved.update({total + rank: count for total, count in sums.items()})
+        sums = moved
+    observed = abs(int((np.sign(own) * doubled).sum()))
+    return sum(count for total, count in sums.items() if abs(total) >= observed) / 2 ** len(own)
+
+
+def sum_of(differences: np.ndarray) -> float:
+    """The sum of signed ranks without those of zeros."""
+    own = differences[differences != 0]
+    return float((np.sign(own) * rankdata(np.abs(own))).sum())
+
+
 def groups_of(of: NetworkList) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each row's name, its families, and what a unit is."""
     yield "all", [family.name for family in of.families], ["family", "setting"]
@@ -221,12 +247,16 @@ def test_means_ranks_and_tests_are_those_of_pandas_and_scipy(seed: int) -> None:
     for name, families, unit in groups_of(LARGE):
         measured, ranks = units_of(rows, families, unit)
         cpr = measured["cpr"].unstack("method")
-        best = cpr.mean().round(9).sort_index().idxmax()
+        mean_ranks = ranks.mean().round(9)
+        best = mean_ranks.sort_index().idxmin()
         pairs = list(itertools.combinations(sorted(cpr), 2))
-        p = {}
-        for one, other in pairs:
-            is_equal = np.allclose(cpr[one], cpr[other], atol=1e-9)
-            p[one, other] = 1.0 if is_equal else ttest_rel(cpr[one], cpr[other]).pvalue
+        differences = {(one, other): (cpr[one] - cpr[other]).round(9).to_numpy() for one, other in pairs}
+        # Where the sum of ranks is positive, the first is the better one by the test; where the gap is, by mean ranks.
+        sums, gaps = ({pair: of(*pair) for pair in pairs} for of in (
+            lambda one, other: sum_of(differences[one, other]),
+            lambda one, other: mean_ranks[other] - mean_ranks[one],
+        ))  # fmt: skip
+        p = {pair: p_of(differences[pair]) for pair in pairs}
         p_holm = dict(zip(pairs, holm_by_definition(list(p.values())), strict=True))
         with_random = [pair for pair in pairs if "random" in pair]
         p_random = dict(zip(with_random, holm_by_definition([p[pair] for pair in with_random]), strict=True))
@@ -240,21 +270,31 @@ def test_means_ranks_and_tests_are_those_of_pandas_and_scipy(seed: int) -> None:
                 own = measured[measure].unstack("method")[method].dropna()
                 assert row[measure] == (near(own.mean()) if len(own) else None)
             pair = tuple(sorted((method, best)))
-            assert row["p_best"] == (None if method == best else pytest.approx(p_holm[pair], abs=1e-6))
-            assert row["best"] == (method == best or p_holm[pair] >= 0.05)
+            assert row["p_best"] == (None if method == best else pytest.approx(p_holm[pair], rel=1e-9))
+            assert row["best"] == (method == best or p_holm[pair] >= 0.05 or sums[pair] * gaps[pair] <= 0)
             pair = tuple(sorted((method, "random")))
-            assert row["p_random"] == (pytest.approx(p_random[pair], abs=1e-6) if pair in p_random else None)
+            assert row["p_random"] == (pytest.approx(p_random[pair], rel=1e-9) if pair in p_random else None)
+            if pair in p_random:
+                is_told = p_random[pair] < 0.05 and sums[pair] * gaps[pair] > 0
+                is_ahead = mean_ranks[method] < mean_ranks["random"]
+                assert row["beside_random"] == ("ties" if not is_told else "ahead" if is_ahead else "behind")
+            else:
+                assert row["beside_random"] is None
             assert row["n_units"] == len(values) and row["n_networks"] == len(rows_of(rows, families)) // 8
         for one, other in pairs:
             (row,) = (
                 row for row in found.pairs if (row["networks"], {row["method"], row["other"]}) == (name, {one, other})
             )
             first, second = cpr[row["method"]], cpr[row["other"]]
-            assert first.mean() >= second.mean() - 1e-9 and row["difference"] == near((first - second).mean())
-            assert (row["p"], row["p_holm"]) == (
-                pytest.approx(p[one, other], abs=1e-6),
-                pytest.approx(p_holm[one, other], abs=1e-6),
+            assert mean_ranks[row["method"]] <= mean_ranks[row["other"]]
+            difference = first - second
+            ends = t.interval(
+                0.95, len(difference) - 1, difference.mean(), difference.std() / math.sqrt(len(difference))
             )
+            assert row["difference"] == near(difference.mean())
+            if row["difference_low"] is not None:
+                assert [row["difference_low"], row["difference_high"]] == pytest.approx(ends, abs=1e-7)
+            assert [row["p"], row["p_holm"]] == pytest.approx([p[one, other], p_holm[one, other]], rel=1e-9)
             difference = (first - second).round(9)
             assert (row["n_higher"], row["n_lower"]) == ((difference > 0).sum(), (difference < 0).sum())
 
@@ -314,7 +354,8 @@ def test_the_order_of_rows_changes_nothing_and_shares_add_to_one(data: st.DataOb
     for name in {row["networks"] for row in found.rows}:
         own = [row for row in found.rows if row["networks"] == name]
         assert sum(row["mean_rank"] for row in own) == near(sum(range(1, len(methods) + 1)))
-        assert own[0]["best"] and own[0]["p_best"] is None and own[0]["cpr"] == near(max(row["cpr"] for row in own))
+        assert own[0]["best"] and own[0]["p_best"] is None
+        assert own[0]["mean_rank"] == near(min(row["mean_rank"] for row in own))
 
 
 # --- what is said --------------------------------------------------------------------------------------------------
@@ -332,40 +373,46 @@ def clear(methods: dict[str, float], of: NetworkList = LARGE, n_seeds: int = 1) 
     ]
 
 
-def test_the_answer_names_the_highest_with_what_ties_and_the_kinds_in_short() -> None:
+def test_the_answer_names_the_lowest_mean_rank_with_what_ties_and_the_kinds_in_short() -> None:
+    """a and d are equal everywhere, c and random differ by chance: ranks 1½, 1½, 3, and 4 or 5."""
     rows = clear({"random": 0.1, "a": 0.8, "b": 0.5, "c": 0.1}, n_seeds=2)
     rows += [{**row, "method": "d"} for row in rows if row["method"] == "a"]
-    said = made(LARGE, rows).answer
-    numbers = {(row["networks"], row["method"]): f"{row['cpr']:.4g}" for row in made(LARGE, rows).rows}
-    lowest, other = sorted(("random", "c"), key=lambda method: row_of(made(LARGE, rows).rows, "all", method)["cpr"])
-    assert said == (
-        f"Over 30 networks (15 settings) of bench-0 the highest mean cpr is {numbers['all', 'a']}, that of a and d. "
-        f"The lowest is {numbers['all', lowest]}, that of {lowest}; {other} ({numbers['all', other]}) ties with it. "
+    found = made(LARGE, rows)
+    last, other = sorted(("random", "c"), key=lambda method: -row_of(found.rows, "all", method)["mean_rank"])
+    ranks = [f"{row_of(found.rows, 'all', method)['mean_rank']:.4g}" for method in (last, other)]
+    assert float(ranks[0]) + float(ranks[1]) == near(9) and ranks[0] != ranks[1]
+    assert found.answer == (
+        "Over 30 networks (15 settings) of bench-0 the lowest mean rank by cpr is 1.5, that of a and d. "
+        f"The highest is {ranks[0]}, that of {last}; {other} ({ranks[1]}) ties with it. "
         "c is not told apart from random. "
-        f"Over the trained ones, 14 networks (7 settings), the highest is {numbers['trained', 'a']}, that of a and d. "
-        f"Over the planted ones, 16 networks (8 settings), the highest is {numbers['planted', 'a']}, that of a and d. "
+        "Over the trained ones, 14 networks (7 settings), the lowest is 1.5, that of a and d. "
+        "Over the planted ones, 16 networks (8 settings), the lowest is 1.5, that of a and d. "
         "The test is paired over 15 settings, corrected for all pairs, at 5 %: what it doesn't tell apart ties."
     )
 
 
-def test_every_method_that_differs_from_random_is_said_with_those_below_it() -> None:
-    said = made(LARGE, clear({"random": 0.5, "a": 0.8, "b": 0.2, "c": 0.1})).answer
-    assert "All others are told apart from random; b and c lie below it." in said
+def test_every_method_that_differs_from_random_is_said_with_those_behind_it() -> None:
+    found = made(LARGE, clear({"random": 0.5, "a": 0.8, "b": 0.2, "c": 0.1}))
+    assert "All others are told apart from random; b and c are behind it." in found.answer
+    assert [row["beside_random"] for row in found.rows if row["networks"] == "all"] == ["ahead", None, *["behind"] * 2]
     said = made(LARGE, clear({"random": 0.5, "a": 0.5, "b": 0.5, "c": 0.1})).answer
-    assert "a and b are not told apart from random; c lies below it." in said
-    assert "random" not in made(LARGE, clear({"a": 0.5, "b": 0.2, "c": 0.1})).answer
+    assert "a and b are not told apart from random; c is behind it." in said or (
+        "b and a are not told apart from random; c is behind it." in said
+    )
+    without = made(LARGE, clear({"a": 0.5, "b": 0.2, "c": 0.1}))
+    assert "random" not in without.answer and {row["beside_random"] for row in without.rows} == {None}
 
 
 def test_of_few_settings_nothing_is_told_apart_and_no_winner_is_named() -> None:
-    """Five settings, however clear the difference: the p-values stand in the table alone."""
+    """Five settings, however clear the difference: of 32 patterns two are as extreme, and Holm counts three pairs."""
     few = listed(xor=(TRAINED, 3), plain=(PLANTED, 2))
     found = made(few, clear({"random": 0.1, "a": 0.9, "b": 0.5}, few, n_seeds=4))
     a, b, random = (row_of(found.rows, "all", method) for method in ("a", "b", "random"))
-    assert b["p_best"] < 1e-4 and random["p_best"] < 1e-4 and a["p_random"] < 1e-4
+    assert (b["p_best"], random["p_best"], a["p_random"]) == (3 * 2 / 32, 3 * 2 / 32, 2 * 2 / 32)
     assert a["best"] and b["best"] and random["best"]
     assert found.answer == (
-        f"Over 20 networks (5 settings) of bench-0 no two of 3 methods are told apart by their mean cpr, from "
-        f"{a['cpr']:.4g} (a) to {random['cpr']:.4g} (random). "
+        "Over 20 networks (5 settings) of bench-0 no two of 3 methods are told apart by their mean rank by cpr, from "
+        "1 (a) to 3 (random). "
         "Over the trained ones, 12 networks (3 settings), no two are told apart. "
         "Over the planted ones, 8 networks (2 settings), no two are told apart. "
         "The test is paired over 5 settings, corrected for all pairs, at 5 %: what it doesn't tell apart ties; fewer "
@@ -375,8 +422,47 @@ def test_of_few_settings_nothing_is_told_apart_and_no_winner_is_named() -> None:
     assert row_of(found.rows, "xor", "a")["best"] and not row_of(found.rows, "xor", "b")["best"]
 
 
-def test_methods_that_differ_by_the_same_everywhere_have_no_test() -> None:
-    """As planted networks of one formula do, of which every seed gives the same network: nothing is sampled."""
+def test_one_network_with_a_hugely_negative_cpr_hides_no_difference_and_makes_no_winner() -> None:
+    """a is better than b everywhere but on one setting, where it is so bad that its mean is far below."""
+    rows = clear({"random": 0.1, "a": 0.8, "b": 0.5})
+    for row in rows:
+        if (row["family"], row["setting"], row["method"]) == ("xor", "s1", "a"):
+            row["cpr"] = -1e6
+    found = made(LARGE, rows)
+    a, b = (row_of(found.rows, "all", method) for method in ("a", "b"))
+    assert a["cpr"] < -60_000 and a["cpr_low"] < b["cpr"] < a["cpr_high"]
+    assert (a["mean_rank"], b["mean_rank"]) == (near((14 + 3) / 15), near((14 * 2 + 1) / 15))
+    # The rank of the one negative difference is 15, of 120: a pair of signs in 2¹⁵ is at most as extreme, 2 · 27 …
+    (pair,) = (row for row in found.pairs if (row["networks"], row["method"], row["other"]) == ("all", "a", "b"))
+    subsets = sum(sum(of) <= 15 for n in range(6) for of in itertools.combinations(range(1, 16), n))
+    assert (
+        pair["p"] == 2 * subsets / 2**15 and pair["difference"] < 0 and (pair["n_higher"], pair["n_lower"]) == (14, 1)
+    )
+    assert a["best"] and not b["best"] and a["beside_random"] == b["beside_random"] == "ahead"
+
+
+def test_what_the_test_and_the_mean_ranks_call_differently_is_not_told_apart() -> None:
+    """random is above a by 0.1 or more in 14 of 15 settings; in one it is below by 0.01, with 14 others between the two."""
+    others = [f"m{place:02}" for place in range(14)]
+    places = [(family.name, setting.name, 0) for family in LARGE.families for setting in family.settings]
+    rows = []
+    for number, name in enumerate(places):
+        cpr = {"a": 0.5, RANDOM: 0.6 + number / 100} | dict.fromkeys(others, -1.0)
+        if not number:
+            cpr |= {RANDOM: 0.49} | {method: 0.491 + place / 2000 for place, method in enumerate(others)}
+        rows += [result(name, method, "zero", value) for method, value in cpr.items()]
+    found = made(LARGE, rows)
+    a, random = (row_of(found.rows, "all", method) for method in ("a", RANDOM))
+    assert (a["mean_rank"], random["mean_rank"]) == (near((1 + 14 * 2) / 15), near((16 + 14 * 1) / 15))
+    (pair,) = (row for row in found.pairs if (row["networks"], row["method"], row["other"]) == ("all", "a", RANDOM))
+    assert pair["p"] == 4 / 2**15 and pair["p_holm"] < 0.05 and pair["n_lower"] == 14
+    assert a["p_random"] < 0.05 and a["beside_random"] == "ties"
+    assert random["p_best"] < 0.05 and random["best"] and a["best"]
+    assert "the lowest mean rank by cpr is 1.933, that of a; random (2) ties with it." in found.answer
+    assert "a is not told apart from random; m00, m01, m02, m03, m04 and 9 others are behind it." in found.answer
+
+
+def test_methods_that_differ_by_the_same_everywhere_have_equal_ranks_of_differences() -> None:
     one = listed(plain=(PLANTED, 1))
     rows = [
         result(("plain", "s0", seed), method, ablation, level)
@@ -384,14 +470,15 @@ def test_methods_that_differ_by_the_same_everywhere_have_no_test() -> None:
     ]
     found = made(one, rows)
     (pair,) = (row for row in found.pairs if row["networks"] == "plain")
-    assert (pair["difference"], pair["p"], pair["p_holm"], pair["n_higher"]) == (near(0.6), None, None, 9)
+    assert (pair["difference"], pair["p"], pair["p_holm"], pair["n_higher"]) == (near(0.6), 2 / 2**9, 2 / 2**9, 9)
+    assert pair["difference_low"] is pair["difference_high"] is None
     a, random = (row_of(found.rows, "plain", method) for method in ("a", "random"))
-    assert (a["p_random"], random["p_best"], random["best"]) == (None, None, True)
+    assert (a["p_random"], random["p_best"], a["best"], random["best"]) == (2 / 2**9, 2 / 2**9, True, False)
     equal = made(one, [{**row, "cpr": 0.1 + 1e-13 * place} for place, row in enumerate(rows)])
     (pair,) = (row for row in equal.pairs if row["networks"] == "plain")
     assert (pair["p"], pair["p_holm"], pair["n_higher"], pair["n_lower"]) == (1.0, 1.0, 0, 0)
     assert [row["mean_rank"] for row in equal.rows] == [1.5] * len(equal.rows)
-    assert "all of a and random have the same mean cpr, 0.1." in equal.answer
+    assert "all of a and random have the same mean rank by cpr, 1.5." in equal.answer
 
 
 def test_the_answer_of_one_method_and_of_none() -> None:

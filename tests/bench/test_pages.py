@@ -17,10 +17,12 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
+from mi_runner.bench.jobs import BENCH
 from mi_runner.bench.pages import write_pages
 from mi_runner.bench.pages.saved_bench import file_names, read_bench
 from mi_runner.bench.pages.worst_networks import worst_networks
-from mi_runner.runs.plan import Job, Plan
+from mi_runner.cli import report_command
+from mi_runner.runs.plan import PLAN, Job, Plan
 from mi_runner.runs.report import REPORT
 from tests.browser import Browser, chromium, missing
 from tests.pages import BAD, Parsed, parsed
@@ -37,10 +39,12 @@ def write(folder: Path, name: str, rows: Sequence[Row]) -> None:
         lines.writerows(rows)
 
 
-def standing(networks: str, method: str, cpr: float, best: bool, p_random: str = "", n_units: int = 8) -> Row:
+def standing(
+    networks: str, method: str, cpr: float, best: bool, rank: float = 1.5, random: str = "", n_units: int = 8
+) -> Row:
     ends = {"cpr_low": cpr - 0.1, "cpr_high": cpr + 0.2}
-    tests = {"best": best, "p_best": "", "p_random": p_random, "n_units": n_units, "unit": "network"}
-    return {"networks": networks, "method": method, "mean_rank": 1.5, "cpr": cpr, **ends, "jaccard": "", **tests}
+    tests = {"best": best, "p_best": "", "beside_random": random, "n_units": n_units, "unit": "network"}
+    return {"networks": networks, "method": method, "mean_rank": rank, "cpr": cpr, **ends, "jaccard": "", **tests}
 
 
 def pair(networks: str, method: str, other: str, difference: float) -> Row:
@@ -84,10 +88,11 @@ def made(folder: Path, method: str = "eap") -> Path:
         (job / "run.json").write_text(json.dumps({"status": "done", "experiment": "discovery"}))
         (job / "pictures.json").write_text(json.dumps(drawing(method)))
     write(folder, "leaderboard", [
-        standing("all", "random", 0.75, True), standing("all", method, 0.5, True, "0.2"),
-        standing("xor", "random", 0.75, True), standing("xor", method, 0.25, False, "0.01"),
-        standing("and", method, 0.5, True, "0.03"), standing("and", "random", 0.25, True),
-        standing("imp", method, 0.5, True, "0.01", 3), standing("imp", "random", 0.5, True, n_units=3),
+        standing("all", "random", 0.75, True, 1.25), standing("all", method, 0.5, True, 1.75, "ties"),
+        standing("xor", "random", -9.0, True, 1), standing("xor", method, 0.25, False, 2, "behind"),
+        standing("and", method, 0.5, True, 1.25, "ahead"), standing("and", "random", 0.25, True, 1.75),
+        standing("imp", method, 0.5, True, random="ties", n_units=3),
+        standing("imp", "random", 0.5, True, 1.5 + 1e-12, n_units=3),
     ])  # fmt: skip
     write(folder, "method_pairs", [
         pair("all", "random", method, 0.25), pair("xor", "random", method, 0.5), pair("and", method, "random", 0.25),
@@ -129,7 +134,7 @@ def test_the_leaderboard_of_all_networks_comes_first_with_intervals_in_the_cells
     text, page = (bench / REPORT).read_text(), parsed(bench)
     assert list(page.tables) == ["failures", "leaderboard", "families", "method_pairs", "spread", "results", "networks"]
     headings, *rows = page.tables["leaderboard"]
-    assert headings == ["method", "best", "mean_rank", "cpr", "p_random", "n_units", "unit"]  # no empty columns
+    assert headings == ["method", "best", "mean_rank", "cpr", "beside_random", "n_units", "unit"]  # no empty columns
     assert [row[:2] for row in rows] == [["random", "yes"], ["eap", "yes"]]
     assert [row[3] for row in rows] == ["0.75", "0.5"]  # what is sorted
     assert ">0.7500 (0.6500 to 0.9500)</td>" in text and '<a href="./methods/eap.html">eap</a>' in text
@@ -167,7 +172,10 @@ def test_the_picture_has_the_numbers_of_the_leaderboard(bench: Path) -> None:
     assert len(drawn["cells"]) == len(frame) == 8
     for (networks, method, best, n, _, numbers), (_, row) in zip(drawn["cells"], frame.iterrows(), strict=True):
         assert [networks, method, best, n] == row[["networks", "method", "best", "n_units"]].tolist()
-        assert numbers == [[1.5, None, None], [pytest.approx(row[name]) for name in ("cpr", "cpr_low", "cpr_high")]]
+        assert numbers == [
+            [pytest.approx(row["mean_rank"]), None, None],
+            [pytest.approx(row[name]) for name in ("cpr", "cpr_low", "cpr_high")],
+        ]
 
 
 def links_of(folder: Path, page: Path) -> Iterator[tuple[str, Path]]:
@@ -193,13 +201,13 @@ def test_every_link_leads_somewhere(bench: Path) -> None:
 
 def test_a_method_stands_beside_the_best_and_random_on_every_family(bench: Path) -> None:
     eap, random = page_of(bench, "eap"), page_of(bench, "random")
-    names = {"all": "ties", "xor": "below", "and": "highest", "imp": "highest"}
+    names = {"all": "ties", "xor": "behind", "and": "best", "imp": "best"}
     assert column(eap, "standing", "standing") == names
     assert column(random, "standing", "standing") == {
-        "all": "highest",
-        "xor": "highest",
+        "all": "best",
+        "xor": "best",
         "and": "ties",
-        "imp": "highest",
+        "imp": "best",
     }
     assert column(eap, "standing", "best_method") == {
         "all": "random",
@@ -217,13 +225,11 @@ def test_a_method_stands_beside_the_best_and_random_on_every_family(bench: Path)
 
 def test_a_page_says_only_what_tests_say(bench: Path) -> None:
     said = page_of(bench, "eap").text
-    assert "eap has the highest mean cpr, or ties with the method that has it, on 1 of 2 families (and)." in said
-    assert "above that of random on 1 of 2 families (and), and below it on 1 of 2 families (xor);" in said
+    assert "eap has the best mean rank, or ties with the method that has it, on 1 of 2 families (and)." in said
+    assert "It is ahead of random on 1 of 2 families (and), and behind it on 1 of 2 families (xor);" in said
     assert "On 1 family of fewer than 6 networks nothing is told apart." in said
     random = page_of(bench, "random").text
-    assert (
-        "ties with the method that has it, on 2 of 2 families. What" in random and "above that of random" not in random
-    )
+    assert "ties with the method that has it, on 2 of 2 families. What" in random and "ahead of random" not in random
 
 
 def test_the_worst_networks_come_once_by_regret_and_then_by_cpr(tmp_path: Path) -> None:
@@ -358,7 +364,7 @@ def test_one_method_is_compared_with_none(tmp_path: Path) -> None:
     (folder / "method_pairs.csv").unlink()
     write_pages(folder)
     page = page_of(folder, "eap")
-    assert column(page, "standing", "standing") == {"all": "highest", "xor": "highest"}
+    assert column(page, "standing", "standing") == {"all": "best", "xor": "best"}
     assert "above_best" not in page.tables["standing"][0] and "ties with" not in page.text
 
 
@@ -369,6 +375,46 @@ def test_pages_are_written_into_the_folder_alone(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError, match="methods is a link, and no folder of this bench"):
         write_pages(folder)
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_pages_of_methods_that_are_gone_are_deleted_and_files_of_the_user_stay(bench: Path) -> None:
+    methods = bench / "methods"
+    own = [methods / name for name in ("notes.html", "acdc.html", "eap.txt")]  # no report.html leads to them
+    for path in (*own, bench.parent / "outside.html"):
+        path.write_text("mine")
+    page = bench / REPORT
+    page.write_text(
+        f'{page.read_text()}<a href="./methods/../../outside.html"></a><a href="./methods/RANDOM.html"></a>'
+    )
+    write(bench, "leaderboard", [standing("all", "random", 0.5, True), standing("all", "new", 0.5, True)])
+    write_pages(bench)
+    assert sorted(path.name for path in methods.iterdir()) == sorted(
+        ["random.html", "new.html", *(path.name for path in own)]
+    )
+    assert {path.read_text() for path in (*own, bench.parent / "outside.html")} == {"mine"}
+    # Without a method all of the bench's pages go; a link is none of its pages.
+    (methods / "new.html").unlink()
+    (methods / "new.html").symlink_to(bench.parent / "outside.html")
+    (bench / "leaderboard.csv").unlink()
+    write_pages(bench)
+    assert sorted(path.name for path in methods.iterdir()) == sorted(["new.html", *(path.name for path in own)])
+
+
+def test_the_report_command_makes_missing_pages_of_runs_first(
+    runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made(tmp_path / "bench")
+    plan = json.loads((folder / PLAN).read_text())
+    (folder / PLAN).write_text(json.dumps({**plan, "of": BENCH}))
+    shutil.rmtree(folder / "1")
+    shutil.copytree(runs["discovery"], folder / "1")
+    (folder / "1" / REPORT).unlink()
+    assert report_command.run([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / REPORT}\n"
+    assert (folder / "0" / REPORT).read_text() == "a page" and not (folder / "2").exists()
+    assert "discovery" in (folder / "1" / REPORT).read_text()
+    links = [link for link, _ in links_of(folder, folder / REPORT)]
+    assert "./0/report.html" in links and "./1/report.html" in links and "./2/report.html" not in links
 
 
 def test_pages_are_made_without_torch(bench: Path) -> None:
@@ -405,15 +451,15 @@ def test_the_pages_in_a_browser(tmp_path: Path, browser: Browser) -> None:
     assert "Both keep 1 edges" in browser.run("return document.getElementById('worst-1').textContent")
     browser.open(folder / REPORT)
     cells = "return [...document.querySelectorAll('[data-cell]')].map((one) => one.querySelector('text').textContent)"
-    assert browser.run(cells) == ["1.5"] * 8
+    assert browser.run(cells) == ["1.25", "1.75", "1", "2", "1.75", "1.25", "1.5", "1.5"]
     choose = "const one = document.querySelector(`[data-choice='measure']`); one.value = 1;"
     browser.run(f"{choose} one.dispatchEvent(new Event('change'))")
-    assert browser.run(cells) == ["0.75", "0.5", "0.75", "0.25", "0.25", "0.5", "0.5", "0.5"]
+    assert browser.run(cells) == ["0.75", "0.5", "-9", "0.25", "0.25", "0.5", "0.5", "0.5"]
     fills = browser.run(
         "return [...document.querySelectorAll('[data-cell] rect')].map((one) => one.getAttribute('fill'))"
     )
     light, dark = fills[0], fills[1]
-    assert fills == [light, dark, light, dark, dark, light, light, light] and light != dark
+    assert fills == [light, dark, dark, light, dark, light, light, light] and light != dark
     dots = browser.run(
         "return [...document.querySelectorAll('[data-cell]')].map((one) => one.querySelectorAll('circle').length)"
     )
@@ -423,4 +469,4 @@ def test_the_pages_in_a_browser(tmp_path: Path, browser: Browser) -> None:
         "cells[0].dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }));"
         "return document.querySelector('#bench .hint').textContent"
     )
-    assert told.endswith("on imp: cpr 0.5, 95 % interval 0.4 to 0.7, 3 networks; highest mean cpr, or not told from it")
+    assert told.endswith("on imp: cpr 0.5, 95 % interval 0.4 to 0.7, 3 networks; best mean rank, or ties with it")

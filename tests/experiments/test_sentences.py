@@ -68,22 +68,6 @@ def test_where_the_ends_tie_only_the_pairs_that_differ_are_named() -> None:
     )
 
 
-def test_the_highest_comes_first_where_more_is_better() -> None:
-    found = compared([0.1, 0.11, 0.4, 0.39], (0, 2), (0, 3), (1, 2), (1, 3))
-    assert ends(found, list("abcd"), "mean cpr", found.means, highest_first=True) == (
-        "the highest mean cpr is 0.4, that of c; d (0.39) ties with it. "
-        "The lowest is 0.1, that of a; b (0.11) ties with it"
-    )
-    found = compared([0.1, 0.2, 0.3])
-    assert ends(found, list("abc"), "mean cpr", found.means, highest_first=True) == (
-        "no two of 3 methods are told apart by their mean cpr, from 0.3 (c) to 0.1 (a)"
-    )
-    found = compared([0.1, 0.2, 0.3], (0, 1))
-    assert ends(found, list("abc"), "mean cpr", found.means, highest_first=True) == (
-        "the mean cpr is 0.3 (c) to 0.1 (a), and these two tie; told apart are only b from a"
-    )
-
-
 def test_what_a_tie_is_says_the_test_and_that_few_units_tell_nothing() -> None:
     assert of_the_test(40, "example", 9) == (
         " The test is paired over 40 examples, corrected for all pairs, at 5 %: what it doesn't tell apart ties."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from mi_runner.bench.networks import PLANTED, TRAINED
 from mi_runner.bench.pages.method_report import method_page
 from mi_runner.bench.pages.saved_bench import (
     BENCH,
+    INTERVALS,
     METHODS,
     Row,
     SavedBench,
@@ -22,7 +24,7 @@ from mi_runner.bench.pages.saved_bench import (
     with_intervals,
 )
 from mi_runner.bench.tables import LEADERBOARD, NETWORKS, PAIRS, RESULTS, ROWS, SPREAD
-from mi_runner.machine.reading import is_own_folder
+from mi_runner.machine.reading import Unreadable, is_own_file, is_own_folder, read_text
 from mi_runner.runs.plan import Plan
 from mi_runner.runs.report import REPORT, rendering, run_report
 from mi_runner.runs.report.images import images
@@ -39,15 +41,31 @@ QUESTION = (
     "networks?"
 )
 
-FIRST = (ROWS.name, "method", "best", "mean_rank", "cpr", "p_best", "p_random")
+FIRST = (ROWS.name, "method", "best", "mean_rank", "cpr", "p_best", "beside_random", "p_random")
 """The columns of the leaderboard that come first."""
+
+LINK = re.compile(rf'href="\./({METHODS}/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.html)"')
+"""A link of report.html to a method's page, with a name as `file_names` makes it."""
 
 MOST_NETWORKS = 1_000
 """Networks that the page lists; networks.csv has all."""
 
 
+def make_again(folder: Path) -> Path:
+    """Writes the pages of a bench, and those of its jobs that have none; returns the path of report.html.
+
+    Raises:
+        ConfigError: the folder has no sweep.
+        OSError: a folder can't be read or written.
+    """
+    sweep_report.write_missing(read_plan(folder), folder)
+    return write_pages(folder)
+
+
 def write_pages(folder: Path) -> Path:
     """Writes report.html into a bench's folder and a page for each method below it; returns the path of the first.
+
+    Pages of methods that the bench had when its pages were last written, and has no more, are deleted.
 
     Raises:
         ConfigError: the folder has no sweep.
@@ -62,7 +80,26 @@ def write_pages(folder: Path) -> Path:
             raise NotADirectoryError(f"{methods} is a link, and no folder of this bench")
     for method, page in bench.pages.items():
         rendering.write_page(folder / page, method_page(bench, method))
-    return rendering.write_page(folder / REPORT, _page(bench, plan, sweep_tables.ended(plan, folder)))
+    content = _page(bench, plan, sweep_tables.ended(plan, folder))
+    for page in _old_pages(bench):
+        page.unlink(missing_ok=True)
+    return rendering.write_page(folder / REPORT, content)
+
+
+def _old_pages(bench: SavedBench) -> list[Path]:
+    """Returns the pages to which the folder's report.html leads, of methods that the bench has no more.
+
+    A file in the folder of pages to which no report.html led is the user's own.
+    """
+    if not is_own_folder(bench.folder / METHODS, bench.folder):
+        return []
+    try:
+        before = LINK.findall(read_text(bench.folder / REPORT))
+    except (OSError, Unreadable):
+        return []
+    now = {page.lower() for page in bench.pages.values()}
+    pages = [bench.folder / page for page in dict.fromkeys(before) if page.lower() not in now]
+    return [page for page in pages if is_own_file(page, bench.folder)]
 
 
 def _page(bench: SavedBench, plan: Plan, jobs: Sequence[Ended]) -> str:
@@ -90,6 +127,7 @@ def _page(bench: SavedBench, plan: Plan, jobs: Sequence[Ended]) -> str:
         data={"bench": drawn} if drawn else {},
         figures=images(run_report.figure_files(bench.folder), bench.folder, BENCH),
         has_methods=bool(bench.pages),
+        intervals=INTERVALS,
         command=plan.command,
         provenance=sweep_report.provenance(plan, jobs),
         base=sweep_report.common_options(plan),

@@ -5,43 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mi_runner.bench.leaderboard import RANDOM
 from mi_runner.bench.networks import PLANTED, TRAINED
-from mi_runner.bench.pages.saved_bench import BENCH, Row, SavedBench, links_to_jobs, with_intervals
+from mi_runner.bench.pages.saved_bench import BENCH, INTERVALS, Row, SavedBench, links_to_jobs, with_intervals
 from mi_runner.bench.pages.worst_networks import worst_networks
-from mi_runner.bench.tables import LEADERBOARD, RESULTS, ROWS
+from mi_runner.bench.tables import AHEAD, BEHIND, DIGITS, LEADERBOARD, RANDOM, RESULTS, ROWS, TIES
 from mi_runner.runs.report import REPORT, rendering
 from mi_runner.runs.report.tables import Table, number
 from mi_runner.tables.declaration import Declarations, Note, TableType
 from mi_runner.tables.names import ALL
-from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL
+from mi_runner.tables.pairwise import FEWEST_UNITS
+
+BEST = "best"
 
 STANDING = TableType(
     "standing",
     "The method on the networks of every family: where it is good, and where it is bad",
     (
         *(column for column in LEADERBOARD.columns if column.name not in ("method", "best")),
-        Note("standing", "highest: the method has the highest mean cpr; ties: no paired test tells it from that one"),
-        Note("best_method", "the method with the highest mean cpr"),
+        Note(
+            "standing",
+            f"{BEST}: the method has the best mean rank, which is the lowest; {TIES}: it is not told apart from the "
+            f"method that has it; {BEHIND}: it is",
+        ),
+        Note("best_method", "the method with the best mean rank"),
         Note(
             "above_best",
-            "cpr of the method minus that of the method with the highest mean cpr, mean over the units; Student's 95 % "
-            "interval",
+            "cpr of the method minus that of the method with the best mean rank, mean over the units",
             interval=True,
         ),
-        Note(
-            "above_random",
-            "cpr of the method minus that of random, mean over the units; Student's 95 % interval",
-            interval=True,
-        ),
+        Note("above_random", "cpr of the method minus that of random, mean over the units", interval=True),
     ),
 )
 """Besides these it has the ends of the intervals of the leaderboard's measures."""
 
-FIRST = (ROWS.name, "standing", "mean_rank", "cpr", "best_method", "above_best", "p_best", "above_random", "p_random")
+FIRST = (
+    *(ROWS.name, "standing", "mean_rank", "cpr", "best_method", "above_best", "p_best"),
+    *("beside_random", "above_random", "p_random"),
+)
 """The columns that come first."""
-
-HIGHEST, TIES, BELOW = "highest", "ties", "below"
 
 
 def method_page(bench: SavedBench, method: str) -> str:
@@ -57,6 +58,7 @@ def method_page(bench: SavedBench, method: str) -> str:
         folder=str(bench.folder.absolute()),
         report=f"../{REPORT}",
         said=list(_sentences(rows, method)) if len(bench.pages) > 1 else [],
+        intervals=INTERVALS,
         tables=[table] if (table := _table(rows)) else [],
         worst=[(one, f"../{pages[one.job]}" if one.job in pages else "") for one in found],
         data={"worst": drawn} if drawn else {},
@@ -70,24 +72,24 @@ def _table(rows: Sequence[Row]) -> Table | None:
 
 
 def best_methods(bench: SavedBench, networks: str) -> list[str]:
-    """Returns the methods with the highest mean cpr on these networks: several if they are equal."""
-    values = {
-        method: value
+    """Returns the methods with the lowest mean rank on these networks: several if they are equal but for rounding."""
+    ranks = {
+        method: round(value, DIGITS)
         for of, method in bench.standings
-        if of == networks and (value := number(bench.standings[of, method].get("cpr", ""))) is not None
+        if of == networks and (value := number(bench.standings[of, method].get("mean_rank", ""))) is not None
     }
-    return [method for method, value in values.items() if value == max(values.values())]
+    return [method for method, value in ranks.items() if value == min(ranks.values())]
 
 
 def _standing(bench: SavedBench, networks: str, method: str) -> Row:
     """Returns the row of a method's page on these networks."""
     row = bench.standings[networks, method]
     best = best_methods(bench, networks)
-    place = HIGHEST if method in best else TIES if row.get("best") == "True" else BELOW
+    place = BEST if method in best else TIES if row.get("best") == "True" else BEHIND
     other = method if method in best else next(iter(best), "")
     return {
         **{name: value for name, value in row.items() if name not in ("method", "best")},
-        "standing": place if row.get("cpr") else "",
+        "standing": place if row.get("mean_rank") else "",
         "best_method": ", ".join(best),
         **_difference(bench, networks, method, other, "above_best"),
         **_difference(bench, networks, method, RANDOM, "above_random"),
@@ -104,18 +106,18 @@ def _sentences(rows: Sequence[Row], method: str) -> Iterator[str]:
     families = [row for row in rows if row[ROWS.name] not in (ALL, TRAINED, PLANTED) and row["standing"]]
     tested = [row for row in families if (number(row.get("n_units", "")) or 0) >= FEWEST_UNITS]
     if tested:
-        top = [row[ROWS.name] for row in tested if row["standing"] != BELOW]
+        top = [row[ROWS.name] for row in tested if row["standing"] != BEHIND]
         yield (
-            f"{method} has the highest mean cpr, or ties with the method that has it, on {_counted(top, tested)}. "
-            "What ties is not told apart by a paired test."
+            f"{method} has the best mean rank, or ties with the method that has it, on {_counted(top, tested)}. "
+            "What ties is not told apart."
         )
-    if tested and method != RANDOM and any(row["above_random"] for row in tested):
-        told = {row[ROWS.name]: float(row["above_random"]) for row in tested if _is_told(row)}
-        above = [name for name, value in told.items() if value > 0]
-        below = [name for name, value in told.items() if value < 0]
+    if any(row.get("beside_random") for row in tested):
+        ahead, behind = (
+            [row[ROWS.name] for row in tested if row.get("beside_random") == where] for where in (AHEAD, BEHIND)
+        )
         yield (
-            f"Its mean cpr is above that of {RANDOM} on {_counted(above, tested)}, and below it on "
-            f"{_counted(below, tested)}; on the others the two are not told apart."
+            f"It is ahead of {RANDOM} on {_counted(ahead, tested)}, and behind it on {_counted(behind, tested)}; "
+            "on the others the two are not told apart."
         )
     if len(tested) < len(families):
         n = len(families) - len(tested)
@@ -127,9 +129,3 @@ def _counted(names: Sequence[str], of: Sequence[Row]) -> str:
     """Returns how many families these are, and which, where it isn't all of them."""
     named = f" ({', '.join(names)})" if 0 < len(names) < len(of) else ""
     return f"{len(names)} of {len(of)} families{named}"
-
-
-def _is_told(row: Row) -> bool:
-    """Returns whether a test tells the method from random, on enough networks."""
-    p = number(row.get("p_random", ""))
-    return p is not None and p < LEVEL and number(row["above_random"]) is not None

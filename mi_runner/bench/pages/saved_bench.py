@@ -24,6 +24,11 @@ MOST_READ = 200_000
 LONGEST_NAME = 80
 """Characters of a page's name, without ending."""
 
+INTERVALS = (
+    "In brackets: Student's 95 % intervals of means. P-values are of Wilcoxon's signed ranks, which no single large "
+    "difference hides, so that an interval of a difference may contain 0 where the test tells two methods apart."
+)
+
 BENCH = Declarations(tables=TABLES, figures=(LEADERBOARD_FIGURE,))
 
 Row = Mapping[str, str]

@@ -26,7 +26,7 @@
     const [mean, low, high] = numbers, [best, n, unit] = cell;
     const interval = low === null || low === high ? "" : `, 95 % interval ${shown(low)} to ${shown(high)}`;
     const units = n === null ? "" : `, ${n} ${unit}${n === 1 ? "" : "s"}`;
-    return `${method} on ${of}: ${name} ${shown(mean)}${interval}${units}${best ? "; highest mean cpr, or not told from it" : ""}`;
+    return `${method} on ${of}: ${name} ${shown(mean)}${interval}${units}${best ? "; best mean rank, or ties with it" : ""}`;
   }
 
   function draw() {
