@@ -4,7 +4,9 @@
         → a setting: the mean over its networks → a row: the mean over its units
 
 The units of a row over several families are settings, because networks of several seeds of one setting say little about
-other settings. Those of a family's row are networks, so that it speaks of other seeds, not of other settings.
+other settings. Those of a trained family's row are networks, so that it speaks of other seeds, not of other settings.
+Seeds of planted networks differ in little but the order of neurons, so their units are settings there, too. A family
+that is the control of another has a row of its own and counts in no other.
 A network counts only if every method has a cpr with every ablation, so that all methods are compared on the same ones.
 """
 
@@ -23,8 +25,8 @@ from mi_runner.experiments.common.sentences import counted, ends, figure, listed
 from mi_runner.tables.declaration import ENDS
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
-from mi_runner.tables.paired import ComparedPair, compared_pairs, holm
-from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, Compared, better_by, compared_by
+from mi_runner.tables.paired import ComparedPair, compared_pairs, fewest_units, holm
+from mi_runner.tables.pairwise import LEVEL, Compared, better_by, compared_by
 from mi_runner.tables.variance import nested_shares
 
 Row = Mapping[str, Any]
@@ -179,6 +181,11 @@ class Group:
         return {method: pair for method, pair in pairs.items() if pair is not None}
 
     @property
+    def has_too_few_units(self) -> bool:
+        """Whether no difference could be large enough to tell two methods apart."""
+        return len(self.units) < fewest_units(len(self.methods))
+
+    @property
     def counted(self) -> str:
         """How many networks and settings these are, in words."""
         settings = {name[:2] for name in self.values}
@@ -205,14 +212,14 @@ def _groups(of: NetworkList, results: Sequence[Row]) -> Iterator[Group]:
         values = {
             name: methods_of
             for family, networks in of_family.items()
-            if family.kind in kinds
+            if family.kind in kinds and not family.is_control
             for name, methods_of in networks.items()
         }
         if values:
             yield Group.of(group, values, ablations, are_settings=True)
     for family, values in of_family.items():
         if values:
-            yield Group.of(family.name, values, ablations, are_settings=False)
+            yield Group.of(family.name, values, ablations, are_settings=family.kind == PLANTED)
 
 
 def _is_complete(own: Mapping[str, Mapping[str, Row]], methods: Sequence[str], ablations: Sequence[str]) -> bool:
@@ -299,7 +306,7 @@ def _spread_rows(group: Group) -> Iterator[dict[str, Any]]:
 
 def _answer(of: NetworkList, groups: Sequence[Group], networks: Sequence[Row]) -> str:
     """Returns which methods have the lowest and the highest mean rank, over all networks and those of each kind."""
-    left_out = _left_out(networks, groups)
+    left_out = _left_out(of, networks, groups)
     if not groups:
         return " ".join(filter(None, (f"No network of {of.name} is judged.", left_out)))
     everything, *others = groups
@@ -311,13 +318,14 @@ def _answer(of: NetworkList, groups: Sequence[Group], networks: Sequence[Row]) -
     texts = [f"Over {everything.counted} of {of.name} {text}.", _against_random(everything)]
     kinds = [group for group in others if group.name in (TRAINED, PLANTED)]
     texts += [_of_kind(group) for group in kinds if len(kinds) > 1 and len(names) > 1]
-    texts.append(of_the_test(len(everything.units), "setting", len(names)).strip())
+    fewest = fewest_units(len(names))
+    texts.append(of_the_test(len(everything.units), "setting", len(names), fewest=fewest).strip())
     return " ".join(filter(None, (*texts, left_out)))
 
 
 def _against_random(group: Group) -> str:
     """Returns which methods are not told apart from random; empty without random, and where units are too few."""
-    if RANDOM not in group.methods or len(group.methods) < 3 or len(group.units) < FEWEST_UNITS:
+    if RANDOM not in group.methods or len(group.methods) < 3 or group.has_too_few_units:
         return ""
     alike = [method for method, standing in group.beside_random.items() if standing == TIES]
     behind = [method for method, standing in group.beside_random.items() if standing == BEHIND]
@@ -326,18 +334,20 @@ def _against_random(group: Group) -> str:
         if alike
         else "All others are told apart from random"
     )
-    return f"{text}; {listed(behind)} {_is(len(behind))} behind it." if behind else f"{text}."
+    return f"{text}; {listed(behind)} {_is(len(behind))} worse than it." if behind else f"{text}."
 
 
 def _of_kind(group: Group) -> str:
     """Returns which method has the lowest mean rank over the networks of a kind."""
     compared, where = group.compared, f"Over the {group.name} ones, {group.counted},"
+    if group.has_too_few_units:
+        return f"{where} are too few to tell methods apart."
     if compared.tells_none_apart:
-        return f"{where} no two are told apart."
+        return f"{where} tell no two apart."
     return f"{where} the lowest is {figure(compared.means[0])}, {that_of(compared, 0, group.methods, compared.means)}."
 
 
-def _left_out(networks: Sequence[Row], groups: Sequence[Group]) -> str:
+def _left_out(of: NetworkList, networks: Sequence[Row], groups: Sequence[Group]) -> str:
     """Returns which networks don't count, and why; empty if all do."""
     n, texts = len(networks), []
     not_learned = Counter(f"{row['family']} {row['setting']}" for row in networks if row["status"] == NOT_LEARNED)
@@ -352,7 +362,11 @@ def _left_out(networks: Sequence[Row], groups: Sequence[Group]) -> str:
         named = [f"{count} {status}" for status, count in sorted(ended.items())]
         have = "has" if ended.total() == 1 else "have"
         texts.append(f"{ended.total():,} of {counted(n, 'network')} {have} no results: {listed(named)}.")
-    n_without = sum(row["status"] == JUDGED for row in networks) - (len(groups[0].values) if groups else 0)
+    judged = [row for row in networks if row["status"] == JUDGED]
+    if controls := {row["family"] for row in judged if of.family(row["family"]).is_control}:
+        texts.append(f"{listed(sorted(controls))} {_is(len(controls))} a control, with rows of its own.")
+    counting = {name for group in groups for name in group.values}
+    n_without = len(judged) - len(counting)
     if n_without:
         texts.append(f"{counted(n_without, 'network')} without a cpr of every method {_is(n_without)} left out.")
     return " ".join(texts)

@@ -20,6 +20,9 @@ from mi_runner.runs.states import State
 
 Row = dict[str, Any]
 
+OF_CIRCUITS_EDGES = ("precision", "recall", "truth_found")
+"""Measures of detection that are about a method's circuits, and not about its scores."""
+
 ROUNDED = 1e-9
 """So far below 0 a regret may lie by rounding, relative to the best cpr if that is above 1."""
 
@@ -109,6 +112,8 @@ def _read(ran: Ran) -> tuple[str, list[dict[str, str]], int | None]:
 def _result(ran: Ran, summary: Mapping[str, str]) -> Row:
     """Returns the row of RESULTS of a row of summary.csv."""
     derived = dict(_derived(summary))
+    if not ran.network.family.can_be_wrong:
+        derived |= dict.fromkeys(OF_CIRCUITS_EDGES)
     return {
         **ran.names,
         "method": summary["method"],

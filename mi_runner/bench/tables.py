@@ -17,7 +17,7 @@ from mi_runner.tables.declaration import (
     share,
 )
 from mi_runner.tables.names import ALL
-from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL
+from mi_runner.tables.pairwise import LEVEL
 from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
 
 FAMILY = Key("family", "the family of the network: its task and shape, or how its weights are planted")
@@ -38,6 +38,8 @@ DIGITS = 9
 """Digits behind the point that ranks and differences of cpr heed: what is equal but for rounding ties."""
 
 PLANTED_ONLY = "empty where nothing is planted"
+
+CAN_BE_WRONG = "empty where no circuit can keep an edge that isn't planted"
 
 MEASURES = (
     Measure(
@@ -86,9 +88,9 @@ MEASURES = (
         "area under the ROC of the method's scores, planted edges against the others; empty of methods without scores, "
         f"where there are no others, and {PLANTED_ONLY.removeprefix('empty ')}",
     ),
-    share("precision", f"planted edges in the circuit of as many edges; {PLANTED_ONLY}, or the method has none"),
-    share("recall", f"planted edges that the same circuit keeps; {PLANTED_ONLY}, or the method has none"),
-    share("truth_found", f"draws in which the planted circuit is among those that the method found; {PLANTED_ONLY}"),
+    share("precision", f"planted edges in the circuit of as many edges; {CAN_BE_WRONG}, or the method has none"),
+    share("recall", f"planted edges that the same circuit keeps; {CAN_BE_WRONG}, or the method has none"),
+    share("truth_found", f"draws in which the planted circuit is among those that the method found; {CAN_BE_WRONG}"),
     share(
         "jaccard", "overlap of the circuits of pairs of resamples of the examples; empty of methods that don't resample"
     ),
@@ -143,8 +145,11 @@ NETWORKS = TableType(
     ),
 )
 
-ROWS = Key("networks", f"{ALL}, a kind (trained or planted), or a family: what the row is a mean over")
-"""`all`, `trained`, `planted` have settings as units, a family has networks."""
+ROWS = Key(
+    "networks",
+    f"{ALL}, a kind (trained or planted), or a family: what the row is a mean over; a control counts in its own alone",
+)
+"""`all`, `trained`, `planted` and planted families have settings as units, a trained family has networks."""
 
 LEADERBOARD = TableType(
     "leaderboard",
@@ -162,8 +167,7 @@ LEADERBOARD = TableType(
         Note(
             "best",
             "whether the method has the lowest mean rank, or ties with the one that has: the paired test doesn't tell "
-            "them apart, or contradicts their mean ranks; "
-            f"fewer than {FEWEST_UNITS} units tell nothing apart",
+            "them apart, or contradicts their mean ranks. Few units tell nothing apart: fewer than 12 of 13 methods",
         ),
         Note(
             "p_best",

@@ -13,7 +13,7 @@ from mi_runner.runs.report import REPORT, rendering
 from mi_runner.runs.report.tables import Table, number
 from mi_runner.tables.declaration import Declarations, Note, TableType
 from mi_runner.tables.names import ALL
-from mi_runner.tables.pairwise import FEWEST_UNITS
+from mi_runner.tables.paired import fewest_units
 
 BEST = "best"
 
@@ -57,7 +57,7 @@ def method_page(bench: SavedBench, method: str) -> str:
         title=f"{method} · bench",
         folder=str(bench.folder.absolute()),
         report=f"../{REPORT}",
-        said=list(_sentences(rows, method)) if len(bench.pages) > 1 else [],
+        said=list(_sentences(rows, method, fewest_units(len(bench.pages)))) if len(bench.pages) > 1 else [],
         intervals=INTERVALS,
         tables=[table] if (table := _table(rows)) else [],
         worst=[(one, f"../{pages[one.job]}" if one.job in pages else "") for one in found],
@@ -101,10 +101,10 @@ def _difference(bench: SavedBench, networks: str, method: str, other: str, name:
     return dict(zip((name, f"{name}_low", f"{name}_high"), map(str, found), strict=True))
 
 
-def _sentences(rows: Sequence[Row], method: str) -> Iterator[str]:
+def _sentences(rows: Sequence[Row], method: str, fewest: int) -> Iterator[str]:
     """Yields on which families the method is at the top, and where it lies beside random; as paired tests say it."""
     families = [row for row in rows if row[ROWS.name] not in (ALL, TRAINED, PLANTED) and row["standing"]]
-    tested = [row for row in families if (number(row.get("n_units", "")) or 0) >= FEWEST_UNITS]
+    tested = [row for row in families if (number(row.get("n_units", "")) or 0) >= fewest]
     if tested:
         top = [row[ROWS.name] for row in tested if row["standing"] != BEHIND]
         yield (
@@ -121,7 +121,7 @@ def _sentences(rows: Sequence[Row], method: str) -> Iterator[str]:
         )
     if len(tested) < len(families):
         n = len(families) - len(tested)
-        of = f"{n} famil{'y' if n == 1 else 'ies'} of fewer than {FEWEST_UNITS} networks"
+        of = f"{n} famil{'y' if n == 1 else 'ies'} of fewer than {fewest} units"
         yield f"On {of} nothing is told apart."
 
 

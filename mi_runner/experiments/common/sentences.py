@@ -130,15 +130,16 @@ def _equal(one: float, other: float) -> bool:
     return abs(one - other) <= SAME * max(abs(one), abs(other))
 
 
-def of_the_test(n: int, unit: str, n_compared: int) -> str:
+def of_the_test(n: int, unit: str, n_compared: int, *, fewest: int = FEWEST_UNITS) -> str:
     """Returns what it means that alternatives tie, as a sentence; empty for one alternative.
 
     Args:
         n: units of the paired test.
         unit: what these are: test example.
+        fewest: units with which the test can tell anything apart.
     """
     if n_compared < 2:
         return ""
     corrected = ", corrected for all pairs," if n_compared > 2 else ""
-    few = f"; fewer than {FEWEST_UNITS} tell nothing apart" if n < FEWEST_UNITS else ""
+    few = f"; fewer than {fewest} tell nothing apart" if n < fewest else ""
     return f" The test is paired over {counted(n, unit)}{corrected} at 5 %: what it doesn't tell apart ties{few}."

@@ -235,14 +235,16 @@ class Judged:
         """Returns the percentile of the circuit that a method stands with at size k, and the ends of its interval.
 
         That of the empty circuit, which has no other of its size, is its place among the circuits of k edges; where
-        there are none, of the next smaller number that has some. So each method has one at the same sizes. NaN at the
-        others.
+        there are none, of the next smaller number that has some. A circuit that is the only one of its size is at ½.
+        So each method has one at the same sizes, whichever methods there are. NaN at the others.
 
         Args:
             place: of the circuit in `rows`.
         """
         if k not in self.compared_sizes:
             return math.nan, math.nan, math.nan
+        if rows.n_edges[place] and math.isnan(rows.percentile[place]):
+            return (0.5,) * 3
         if rows.n_edges[place]:
             return float(rows.percentile[place]), float(rows.low[place]), float(rows.high[place])
         return self._percentile_of_empty(k)

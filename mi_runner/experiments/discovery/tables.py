@@ -53,7 +53,8 @@ ACCURACY = share("accuracy", "examples that the circuit answers correctly, of th
 PERCENTILE = Measure(
     "percentile",
     "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the empty circuit's among "
-    "circuits of k edges; no value where k is less than one path has, and at all edges",
+    "circuits of k edges; ½ of a circuit that is the only one; no value where k is less than one path has, and at all "
+    "edges",
     FRACTION,
     within=SHARE,
     better="less",
