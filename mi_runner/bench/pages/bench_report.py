@@ -81,8 +81,8 @@ def write_pages(folder: Path) -> Path:
     for method, page in bench.pages.items():
         rendering.write_page(folder / page, method_page(bench, method))
     content = _page(bench, plan, sweep_tables.ended(plan, folder))
-    for page in _old_pages(bench):
-        page.unlink(missing_ok=True)
+    for path in _old_pages(bench):
+        path.unlink(missing_ok=True)
     return rendering.write_page(folder / REPORT, content)
 
 
