@@ -300,7 +300,7 @@ def _spread_rows(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def _answer(of: NetworkList, groups: Sequence[Group], networks: Sequence[Row]) -> str:
-    """Returns which methods have the lowest and the highest mean rank, over all networks and over those of each kind."""
+    """Returns which methods have the lowest and the highest mean rank over all networks and over those of a kind."""
     left_out = _left_out(networks, groups)
     if not groups:
         return " ".join(filter(None, (f"No network of {of.name} is judged.", left_out)))
