@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mi_runner.bench.tables import LEADERBOARD_FIGURE
+from mi_runner.bench.tables import TABLES as OF_BENCH
 from mi_runner.config.registry import EXPERIMENTS, origin_of
 from mi_runner.experiments.declared import ADDED, declarations_of
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
-from mi_runner.tables.declaration import Column, Declarations, Key, Measure, Repeat, TableType
+from mi_runner.tables.declaration import Column, FigureType, Key, Measure, Repeat, TableType
 
 PAGE = Path(__file__).with_name("columns.md")
 
 BEGIN = """# Columns: what do the numbers mean?
 
-This page is made from the declarations of the tables, `mi_runner/experiments/*/tables.py`, as the explanations in a
-[report](reports.md) are. The columns marked *key* name the rows; *repeat* counts repetitions of one measurement. A
-*measure* may differ from seed to seed and is averaged over seeds. Measures have the values that they can have, and
-whether more or less is better. `*` in a name stands for any name.
+This page is made from the declarations of the tables, `mi_runner/experiments/*/tables.py` and
+`mi_runner/bench/tables.py`, as the explanations in a [report](reports.md) are. The columns marked *key* name the rows;
+*repeat* counts repetitions of one measurement. A *measure* may differ from seed to seed and is averaged over seeds.
+Measures have the values that they can have, and whether more or less is better. `*` in a name stands for any name.
 """
 
 
@@ -34,11 +36,13 @@ def page() -> str:
             lines.append(f"The tables, numbers and figures are those of `experiment={same}`.\n")
             continue
         lines += _tables(table for table in declared.tables if table not in ADDED)
-        lines += ["### Numbers of the summary\n", *_columns(declared.summary), "### Figures\n", *_figures(declared)]
+        lines += ["### Numbers of the summary\n", *_columns(declared.summary)]
+        lines += ["### Figures\n", *_figures(declared.figures)]
     lines += ["## In every run\n", *_tables(ADDED), "## Sweeps\n", *_tables((SWEEP, SWEEP_SUMMARY))]
     lines.append("Besides these, both have the swept values and columns of the jobs' tables.\n")
     for schema in own:
         lines += _tables(declarations_of(schema.name).compared, "sweep_")
+    lines += ["## mi-run bench\n", *_tables(OF_BENCH), "### Figures\n", *_figures((LEADERBOARD_FIGURE,))]
     return "\n".join(lines)
 
 
@@ -69,9 +73,9 @@ def _kind(column: Column) -> str:
     return "key" if isinstance(column, Key) else "repeat" if isinstance(column, Repeat) else ""
 
 
-def _figures(declared: Declarations) -> Iterator[str]:
+def _figures(figures: Iterable[FigureType]) -> Iterator[str]:
     yield from ("| figure | what it shows | of the table |", "|---|---|---|")
-    for figure in declared.figures:
+    for figure in figures:
         yield f"| `{figure.name}` | {figure.caption} | {f'`{figure.table}`' if figure.table else ''} |"
     yield ""
 

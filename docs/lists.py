@@ -2,7 +2,8 @@
 
 The README has the question of each experiment's page, docs/discovery.md the methods, docs/criteria.md the criteria,
 docs/plugins.md the package that a test installs, docs/trust.md the checks of the self-test, docs/columns.md what the
-tables declare. `python docs/lists.py` writes them; tests compare them with what stands there.
+tables declare, docs/bench.md the networks of the bench. `python docs/lists.py` writes them; tests compare them with
+what stands there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
 
+from mi_runner.bench.networks import BENCH_1, FORMULAS, TRAINED, Family
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.selftest.checks import CHECKS
 from mi_runner.experiments.selftest.devices import DEVICES
@@ -126,6 +128,38 @@ def _checks() -> Iterator[tuple[str, str, str]]:
             yield group, one.name, one.sentence
 
 
+FAMILIES_BEGIN = (
+    "| family | what its networks are | settings | networks | small part | accuracy at least |\n"
+    "|---|---|---|---|---|---|\n"
+)
+FORMULAS_BEGIN = "| formula | answers to all inputs in ascending order |\n|---|---|\n"
+
+
+def bench(text: str) -> str:
+    """Returns the page on the bench with the families and formulas of today."""
+    families = "".join(_family_row(family) for family in BENCH_1.families)
+    formulas = "".join(f"| `{_cell(formula)}` | {table} |\n" for formula, table in FORMULAS.items())
+    return _with_rows(_with_rows(text, FAMILIES_BEGIN, families), FORMULAS_BEGIN, formulas)
+
+
+def _with_rows(text: str, begin: str, rows: str) -> str:
+    """Returns a page with other rows in the table that begins so."""
+    before, _, after = text.partition(begin)
+    return before + begin + rows + after[after.index("\n\n") + 1 :]
+
+
+def _family_row(family: Family) -> str:
+    n = len(family.settings) * BENCH_1.n_seeds
+    settings = ", ".join(setting.name for setting in family.settings) if family.kind == TRAINED else "every formula"
+    small = ", ".join(f"`{_cell(setting.name)}`" for setting in family.settings if setting.is_small)
+    return f"| `{family.name}` | {family.meaning} | {settings} | {n} | {small} | {family.least_accuracy:g} |\n"
+
+
+def _cell(text: str) -> str:
+    """Returns a text for a cell of a table."""
+    return text.replace("|", "\\|")
+
+
 def columns(text: str) -> str:
     """Returns the page of columns of today."""
     page: str = run_path(str(DOCS / "columns.py"))["page"]()
@@ -134,6 +168,7 @@ def columns(text: str) -> str:
 
 PAGES = {
     README: readme,
+    DOCS / "bench.md": bench,
     DOCS / "columns.md": columns,
     DOCS / "criteria.md": criteria,
     DOCS / "discovery.md": discovery,

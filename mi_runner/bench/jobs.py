@@ -13,9 +13,11 @@ from mi_runner.bench.networks import LISTS, NetworkList
 from mi_runner.bench.tables import RANDOM
 from mi_runner.config.bench_options import OF_RUNS, BenchConfig, Part
 from mi_runner.config.commands import override
+from mi_runner.config.explanations import wanted
 from mi_runner.config.options import check_ranges
+from mi_runner.config.run_schema import Over
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.methods.discovery.records import METHODS
+from mi_runner.methods.discovery.records import METHODS, all_methods, fault_of
 from mi_runner.runs.plan import Job, Plan, Refused, Value
 from mi_runner.sweeps.job_source import JobSource, Listed
 from mi_runner.sweeps.sweep_plan import Command, HashOf, compose_job, read_command
@@ -25,10 +27,13 @@ BENCH = "bench"
 
 SMALL_SEEDS = 2
 
-SET_BY_LIST = ("experiment.last_layers", "experiment.truth")
+OF_LIST = ("last_layers", "truth")
 """Options of the experiment that each network of the list has its own of."""
 
-METHODS_KEY = "experiment.methods"
+OPTION = "experiment."
+"""What a key of the experiment's options begins with."""
+
+METHODS_KEY = f"{OPTION}methods"
 
 
 def jobs_of(asked: Command, objective: str | None, old: Plan | None, folder: Path | None) -> JobSource:
@@ -39,12 +44,15 @@ def jobs_of(asked: Command, objective: str | None, old: Plan | None, folder: Pat
     """
     if objective is not None or asked.search is not None:
         raise ConfigError("bench judges every method on every network, so it takes no objective and no hydra/sweeper.")
+    if asked.own.over is not Over.seed:
+        raise ConfigError(f"over={asked.own.over.name}: bench has no checkpoints, so it takes no over.")
     return Listed(asked, None, old, folder, compose=_composed, of=BENCH)
 
 
 def _composed(asked: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]]:
     """Returns a job for each network; of a command that resumes a bench those of the earlier one stay."""
     config, typed = options_of(asked)
+    _check_methods(asked)  # once, before hundreds of networks are checked with them
     jobs: list[Job] = []
     for network in chosen_list(config).networks(
         families=families_of(config), is_small=config.part is Part.small, n_seeds=n_seeds_of(config)
@@ -54,6 +62,19 @@ def _composed(asked: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]
         swept: dict[str, Value] = {"family": network.family.name, "setting": network.setting.name, "seed": network.seed}
         jobs.append(Job(job.number, job.overrides, swept, job.config_hash, job.config))
     return jobs, []
+
+
+def _check_methods(asked: Command) -> None:
+    """Checks the names of the methods that a command has; what is no list is left to the first job.
+
+    Raises:
+        ConfigError: no method has a name, one comes twice, or there is none.
+    """
+    from mi_runner.experiments.common.named_records import check_names  # imports torch
+
+    names = asked.parsed[METHODS_KEY].value() if METHODS_KEY in asked.parsed else None
+    if isinstance(names, list):
+        check_names("methods", [str(name) for name in names], all_methods(), kind="method", fault_of=fault_of)
 
 
 def options_of(asked: Command) -> tuple[BenchConfig, Mapping[str, str]]:
@@ -76,13 +97,13 @@ def options_of(asked: Command) -> tuple[BenchConfig, Mapping[str, str]]:
             try:
                 OmegaConf.update(config, name, given.value())
             except OmegaConfBaseException as error:
-                raise ConfigError(f"{text}: {one_line(error)}") from error
-        elif key in OF_RUNS or (key.startswith("experiment.") and key not in SET_BY_LIST):
+                raise ConfigError(f"{text}: {_what_it_must_be(name, text, error)}") from error
+        elif key in OF_RUNS or (key.startswith(OPTION) and key.removeprefix(OPTION) not in OF_LIST):
             typed[key] = text
         else:
             raise ConfigError(
-                f"{text}: the list sets this for each network. bench takes bench.OPTION, experiment.OPTION, "
-                f"{', '.join(OF_RUNS)}, and the keys of sweeps: type mi-run bench --help."
+                f"{text}: bench takes bench.OPTION, experiment.OPTION (not {' and '.join(OF_LIST)}), "
+                f"{', '.join(OF_RUNS)}, and the keys of sweeps; its list sets the rest. Type mi-run bench --help."
             )
     found: BenchConfig = OmegaConf.to_object(config)  # type: ignore[assignment]
     check_ranges(found, f"{BENCH}.")
@@ -90,6 +111,19 @@ def options_of(asked: Command) -> tuple[BenchConfig, Mapping[str, str]]:
     if isinstance(methods, list):  # otherwise composing the first job says what it must be
         typed[METHODS_KEY] = override(METHODS_KEY, [RANDOM, *(name for name in map(str, methods) if name != RANDOM)])
     return found, typed
+
+
+def _what_it_must_be(name: str, text: str, error: Exception) -> str:
+    """Returns a sentence that says what values an option of the bench may have.
+
+    Args:
+        text: the override that has another one.
+    """
+    given = text.partition("=")[2]
+    if name == "part":
+        return unknown("part", given, [part.name for part in Part])
+    (kind,) = (str(item.type) for item in fields(BenchConfig) if item.name == name)
+    return f"{wanted(f'{BENCH}.{name}', given, kind) or one_line(error)}."
 
 
 def chosen_list(config: BenchConfig) -> NetworkList:
@@ -126,6 +160,8 @@ def families_of(config: BenchConfig) -> list[str]:
         for family in networks.families
         if config.part in (Part.all, Part.small) or family.kind == config.part.name
     ]
+    if config.families == []:
+        raise ConfigError(f"bench.families=[]: name at least one of {', '.join(of_part)}.")
     for name in config.families or ():
         if name not in of_part:
             raise ConfigError(f"bench.families: {unknown('family', name, of_part)}")

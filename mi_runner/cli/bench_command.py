@@ -9,7 +9,7 @@ from pathlib import Path
 from mi_runner.cli.arguments import Parser
 from mi_runner.config.bench_options import BenchConfig
 from mi_runner.config.help_page import lines_of_options
-from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
 from mi_runner.tables import console
 
 VECTORS = "--vectors"
@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
         ConfigError: a mistake in the command.
         RunFailed: files can't be written.
     """
+    if flags := [word for word in arguments if word in ("-m", "--multirun")]:
+        raise ConfigError(f"mi-run bench runs every network of its list already: leave {flags[0]} out.")
     parsed = parser().parsed(arguments)
     if parsed is None:
         return ExitStatus.DONE
@@ -58,10 +60,15 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.vectors is not None:
         if overrides:
             raise ConfigError(f"bench {VECTORS} FOLDER takes no {overrides[0]}.")
+        folder = Path(parsed.vectors).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"bench {VECTORS} {folder}: this is a file. Name a folder.")
         from mi_runner.bench.vectors import write_vectors
 
-        folder = Path(parsed.vectors).expanduser()
-        write_vectors(folder)
+        try:
+            write_vectors(folder)
+        except OSError as error:
+            raise RunFailed(f"can't write into {folder} ({reason(error)}): name another folder.") from error
         console.last_line(str(folder))
         return ExitStatus.DONE
     from mi_runner.bench.run import run as run_bench

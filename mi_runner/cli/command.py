@@ -94,6 +94,9 @@ def _command(arguments: list[str]) -> int:
         if fault.what not in parsed.overrides:  # then it is an error
             console.note(f"mi-run: warning: {fault.text}")
     overrides: list[str] = parsed.overrides
+    for word in overrides:
+        if word in COMMANDS:
+            raise ConfigError(f"{word} is a command of its own, and comes first: type mi-run {word}.")
     flags = [part for part in arguments if part not in overrides]
     if parsed.help:
         others = [override for override in overrides if override != "all"]

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from mi_runner.bench.networks import LISTS
 from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
@@ -111,7 +112,11 @@ TAKES_FOLDER = (
 )
 """Keys and flags whose values are folders or files."""
 
-NAMED_VALUES = {"device": ("auto", "cpu", "cuda")}
+NAMED_VALUES = {
+    "device": ("auto", "cpu", "cuda"),
+    "bench.networks": tuple(LISTS),
+    "bench.families": tuple(dict.fromkeys(family.name for one in LISTS.values() for family in one.families)),
+}
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def candidates(before: Sequence[str], current: str) -> list[Candidate]:
         words = [] if before else [Candidate(word, meaning) for word, meaning in COMMANDS.items()]
         found = [
             *words,
-            *_grouped(_keys(before), current, *(((), ("launcher",)) if _is_bench(before) else (SCHEMAS, ENGINES))),
+            *_grouped(_keys(before), current, *_groups(before)),
         ]
     by_word: dict[str, Candidate] = {}
     for candidate in found:
@@ -178,6 +183,11 @@ def candidates(before: Sequence[str], current: str) -> list[Candidate]:
 def _is_bench(before: Sequence[str]) -> bool:
     """Returns whether the command is `mi-run bench`, which takes options as a run does."""
     return list(before[:1]) == ["bench"]
+
+
+def _groups(before: Sequence[str]) -> tuple[Iterable[str], Iterable[str]]:
+    """Returns the groups of configs that a command chooses from, and those of Hydra's: a bench's list has the rest."""
+    return ((), ("launcher",)) if _is_bench(before) else (SCHEMAS, ENGINES)
 
 
 def paths(typed: str) -> Iterator[Candidate]:
@@ -276,7 +286,9 @@ def _grouped(
 def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
     """Yields the values of a key; of several that commas separate, the last is completed."""
     done = typed[: max(typed.rfind(","), typed.rfind("[")) + 1]
-    choices = SCHEMAS.get(key) or (ENGINES.get(key.removeprefix("hydra/")) if key.startswith("hydra/") else None)
+    groups, engines = _groups(before)
+    group = key.removeprefix("hydra/")
+    choices = ENGINES[group] if key.startswith("hydra/") and group in engines else SCHEMAS[key] if key in groups else ()
     if choices:
         yield from (Candidate(f"{done}{schema.name}", first_line(schema)) for schema in choices)
         return
@@ -295,8 +307,8 @@ def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
             yield from (Candidate(f"{opened}{member.name}") for member in kind)
         elif kind is bool and not is_list:
             yield from (Candidate(f"{done}{word}") for word in ("true", "false"))
-    yield from (Candidate(f"{done}{word}") for word in NAMED_VALUES.get(key, ()))
     opened = done if "[" in done else f"{done}["
+    yield from (Candidate(f"{opened if is_list else done}{word}") for word in NAMED_VALUES.get(key, ()))
     yield from (Candidate(f"{opened}{record.name}", record.sentence) for record in described.records())
     if type(None) in kinds and not done:
         yield Candidate("null")

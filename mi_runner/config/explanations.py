@@ -204,7 +204,7 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     if key in keys and parent in SCHEMAS and "is not in struct" in str(cause):
         return no_schema(parent)
     value = named[-1].partition("=")[2] if named else ""
-    reason = _wanted(key, value, str(keys[key].type)) if key in keys else ""
+    reason = wanted(key, value, str(keys[key].type)) if key in keys else ""
     if not reason:
         reason = " ".join(str(cause).split("\n")[0].split()).removesuffix(".") if cause else "is not allowed"
     meaning = f"; {key} is: {keys[key].metadata['doc']}" if key in keys and keys[key].metadata.get("doc") else ""
@@ -215,7 +215,7 @@ WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 """What a value of this type is called."""
 
 
-def _wanted(key: str, value: str, kind: str) -> str:
+def wanted(key: str, value: str, kind: str) -> str:
     """Returns what a value of an option of this type must be, and what to type; empty for choices and text."""
     element = re.search(r"\b(int|float|bool|str)\b", kind)
     if element is None or "Any" in kind:

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mi_runner.bench.tables import LEADERBOARD, TABLES
 from mi_runner.program import saved_tables
 from mi_runner.program.saved_run import Run
 from mi_runner.program.saved_tables import Named
@@ -16,12 +17,13 @@ from mi_runner.runs.plan import Plan
 from mi_runner.runs.report import run_report, tables
 from mi_runner.runs.report.tables import shown
 from mi_runner.runs.saved_tables import read_frame
-from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps import sweep_answer, sweep_tables
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY, own_name
 from mi_runner.sweeps.sweep_result import best_job
 from mi_runner.sweeps.sweep_tables import Collected
 from mi_runner.tables.cell_types import CellType, typed
 from mi_runner.tables.intervals import Spread
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,13 +90,19 @@ class Sweep:
     @property
     def title(self) -> str:
         """What the numbers of `headline` are."""
-        return self._headline[0]
+        return "leaderboard, all networks" if self.plan.of else self._headline[0]
 
     @cached_property
     def headline(self) -> DataFrame:
-        """The table that the terminal shows: a row for each combination of swept values, with means over the seeds."""
+        """The table that the terminal shows: a row for each combination of swept values, with means over the seeds.
+
+        That of a bench has a row for each method, over all networks; it is empty before the bench wrote its tables.
+        """
         import pandas as pd
 
+        if self.plan.of:
+            board = self.tables[LEADERBOARD.name] if LEADERBOARD.name in self.tables else pd.DataFrame({"networks": []})
+            return board[board["networks"] == ALL].reset_index(drop=True)
         return pd.DataFrame(self._headline[1])
 
     @cached_property
@@ -102,6 +110,7 @@ class Sweep:
         """How many jobs are done, and the first number of the summary of each combination of swept values.
 
         It is the mean over the seeds with its 95 % interval, where there are several. Nothing is said of an order.
+        Of a bench it says how many are done, and what the tests say of the methods.
         """
         counts = Counter(run.status for run in self.runs)
         n, n_done = len(self.runs), sum(run.state.done for run in self.runs)
@@ -111,6 +120,8 @@ class Sweep:
             if n_done == n
             else f"{n_done} of {n} jobs are done{f' ({others})' if others else ''}."
         )
+        if self.plan.of:
+            return f"{said} {sweep_answer.read(self.folder)}".rstrip()
         by_values = [one for one in sweep_tables.metrics_by_values(self.collected.jobs, self.plan.objective) if one[1]]
         if by_values:
             name = next(iter(by_values[0][1]))
@@ -127,8 +138,12 @@ class Sweep:
     def tables(self) -> Named[DataFrame]:
         """Name → table: `sweep_summary`, `sweep` with every row of every job, and those of a comparison of networks.
 
-        Both come from the jobs' folders if the sweep was interrupted before it wrote them.
+        Both come from the jobs' folders if the sweep was interrupted before it wrote them. Of a bench: `leaderboard`,
+        `results` and the others that lie in its folder.
         """
+        if self.plan.of:
+            written = tables.of_folder(self.folder, [table.name for table in TABLES])
+            return Named("table", {name: partial(self._table, name) for name, _ in written})
         first = [SWEEP_SUMMARY.name, SWEEP.name]
         made = {name: partial(self._table, name) for name, _ in tables.of_folder(self.folder, first)}
         rows = {SWEEP.name: self.collected.rows, SWEEP_SUMMARY.name: sweep_tables.summary_rows(self.collected.summed)}
@@ -169,7 +184,8 @@ class Sweep:
             "folder": str(self.folder),
         }
         swept = ", ".join(self.plan.swept)
-        lines = [f"sweep over {swept}: {self.status}" if swept else f"sweep: {self.status}"]
+        what = self.plan.of or "sweep"
+        lines = [f"{what} over {swept}: {self.status}" if swept else f"{what}: {self.status}"]
         return "\n".join([*lines, *(f"  {name + ':':9}{text}" for name, text in facts.items() if text)])
 
     def _repr_html_(self) -> str:

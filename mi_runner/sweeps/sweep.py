@@ -35,8 +35,8 @@ from mi_runner.sweeps.sweep_plan import Command, parse_overrides, read_command, 
 from mi_runner.sweeps.sweep_result import finish
 from mi_runner.tables import console
 
-CODE = "model.factory"
-"""The option that runs code."""
+CODE = ("model.factory", "experiment.methods", "experiment.criteria")
+"""The options that run code of one's own, where they name it: `module:callable`."""
 
 LOCK, LOG = ".lock", "sweep.log"
 """In a sweep's folder: the lock of the process that works at it; the traceback of what the sweep itself failed of."""
@@ -153,10 +153,11 @@ def _place_of(plan: Plan, folder: Path, asked: Command, kind: Kind) -> str | Non
             f"type the same in that folder: cd {shlex.quote(plan.folder)}."
         )
     owners = {(folder / PLAN).stat().st_uid, os.stat(plan.folder).st_uid}
-    if owners != {os.getuid()} and CODE in _keys(plan):
+    if owners != {os.getuid()} and (code := _code(plan)):
         raise ConfigError(
-            f"resume={folder}: the sweep was begun in {plan.folder}, and one of the two is another user's, so {CODE} "
-            f"isn't run from there. If you trust it, type the same in that folder: cd {shlex.quote(plan.folder)}."
+            f"resume={folder}: the sweep was begun in {plan.folder}, and one of the two is another user's, so "
+            f"{code[0]} isn't run from there. If you trust it, type the same in that folder: "
+            f"cd {shlex.quote(plan.folder)}."
         )
     console.note(f"the sweep goes on in {plan.folder}, where it was begun: its relative paths are from there")
     return plan.folder
@@ -164,13 +165,23 @@ def _place_of(plan: Plan, folder: Path, asked: Command, kind: Kind) -> str | Non
 
 def _of_a_place(plan: Plan) -> bool:
     """Returns whether options of a sweep mean something else in another folder."""
-    return bool({CODE, "dataset.path", "dataset.test_path", "checkpoint", hydra_keys.SEARCHPATH} & _keys(plan))
+    places = {"dataset.path", "dataset.test_path", "checkpoint", hydra_keys.SEARCHPATH}
+    return bool(_code(plan) or places & _values(plan).keys())
 
 
-def _keys(plan: Plan) -> set[str]:
-    """Returns the keys of a sweep's options that have a value."""
-    typed = [override.get_key_element().lstrip("+") for override in parse_overrides(plan.overrides)]
-    return {*typed, *(key for key, value in plan.base.items() if value is not None)}
+def _code(plan: Plan) -> list[str]:
+    """Returns the keys with which a sweep names code of one's own."""
+    values = _values(plan)
+    return [key for key in CODE if ":" in values.get(key, "")]
+
+
+def _values(plan: Plan) -> dict[str, str]:
+    """Returns key → value of a sweep's options that have one; of several values as they were typed."""
+    typed = {
+        override.get_key_element().lstrip("+"): str(override.input_line).partition("=")[2]
+        for override in parse_overrides(plan.overrides)
+    }
+    return typed | {key: str(value) for key, value in plan.base.items() if value is not None}
 
 
 def _launched_by(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ def chosen_records(
 ) -> list[R]:
     """Returns the record of each name, with its code imported; that of code of one's own is made here.
 
+    All names are checked before any code is imported.
+
     Args:
         option: of the experiment, by which they are named.
         known: the records that have a name.
@@ -42,33 +44,43 @@ def chosen_records(
     Raises:
         ConfigError: no record has a name, one comes twice, or its code can't be imported.
     """
+    check_names(option, names, known, kind=kind, fault_of=fault_of)
     by_name = {record.name: record for record in known}
+    return [_record(option, name, by_name, own) for name in names]
+
+
+def check_names(
+    option: str, names: Sequence[str], known: Sequence[Loaded], *, kind: str, fault_of: Callable[[str], str]
+) -> None:
+    """Checks the names of records without importing any code.
+
+    Args:
+        option, names, known, kind, fault_of: as `chosen_records` takes them.
+
+    Raises:
+        ConfigError: no record has a name, one comes twice, it can't be used, or there is no name at all.
+    """
+    allowed = [record.name for record in known]
     if not names:
-        raise ConfigError(f"experiment.{option}=[]: name at least one of {', '.join(by_name)}.")
+        raise ConfigError(f"experiment.{option}=[]: name at least one of {', '.join(allowed)}.")
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"experiment.{option} has {name} twice. Name it once.")
-    return [_record(option, name, by_name, kind, fault_of, own) for name in names]
+        if ":" in name:
+            continue
+        if fault := fault_of(name):
+            raise ConfigError(f"experiment.{option} has {name}: {fault}")
+        if name not in allowed:
+            words = unknown(kind, name, allowed)
+            raise ConfigError(f"experiment.{option} has {name}: {words} Your own: package.module:callable.")
 
 
-def _record(
-    option: str,
-    name: str,
-    by_name: Mapping[str, R],
-    kind: str,
-    fault_of: Callable[[str], str],
-    own: Callable[[str, Callable[..., Any]], R],
-) -> R:
+def _record(option: str, name: str, by_name: Mapping[str, R], own: Callable[[str, Callable[..., Any]], R]) -> R:
     if ":" in name:
         with as_options(experiment=[option]):
             made = own(name, import_callable(option, name))
         log.warning(f"experiment.{option}: the code of {name} is run")
         return made
-    if fault := fault_of(name):
-        raise ConfigError(f"experiment.{option} has {name}: {fault}")
-    if name not in by_name:
-        words = unknown(kind, name, list(by_name))
-        raise ConfigError(f"experiment.{option} has {name}: {words} Your own: package.module:callable.")
     try:
         by_name[name].load()  # now, not in the time that it takes
     except Exception as error:
