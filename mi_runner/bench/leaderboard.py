@@ -339,11 +339,11 @@ def _against_random(group: Group) -> str:
 
 def _of_kind(group: Group) -> str:
     """Returns which method has the lowest mean rank over the networks of a kind."""
-    compared, where = group.compared, f"Over the {group.name} ones, {group.counted},"
     if group.has_too_few_units:
-        return f"{where} are too few to tell methods apart."
+        return f"The {group.name} ones, {group.counted}, are too few to tell methods apart."
+    compared, where = group.compared, f"Over the {group.name} ones, {group.counted},"
     if compared.tells_none_apart:
-        return f"{where} tell no two apart."
+        return f"{where} no two are told apart."
     return f"{where} the lowest is {figure(compared.means[0])}, {that_of(compared, 0, group.methods, compared.means)}."
 
 
@@ -363,8 +363,9 @@ def _left_out(of: NetworkList, networks: Sequence[Row], groups: Sequence[Group])
         have = "has" if ended.total() == 1 else "have"
         texts.append(f"{ended.total():,} of {counted(n, 'network')} {have} no results: {listed(named)}.")
     judged = [row for row in networks if row["status"] == JUDGED]
-    if controls := {row["family"] for row in judged if of.family(row["family"]).is_control}:
-        texts.append(f"{listed(sorted(controls))} {_is(len(controls))} a control, with rows of its own.")
+    for control in (family.name for family in of.families if family.is_control):
+        if any(row["family"] == control for row in judged):
+            texts.append(f"{control} is a control, with rows of its own.")
     counting = {name for group in groups for name in group.values}
     n_without = len(judged) - len(counting)
     if n_without:

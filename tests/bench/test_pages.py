@@ -227,7 +227,7 @@ def test_a_page_says_only_what_tests_say(bench: Path) -> None:
     said = page_of(bench, "eap").text
     assert "eap has the best mean rank, or ties with the method that has it, on 1 of 2 families (and)." in said
     assert "It is ahead of random on 1 of 2 families (and), and behind it on 1 of 2 families (xor);" in said
-    assert "On 1 family of fewer than 6 networks nothing is told apart." in said
+    assert "On 1 family of fewer than 6 units nothing is told apart." in said
     random = page_of(bench, "random").text
     assert "ties with the method that has it, on 2 of 2 families. What" in random and "ahead of random" not in random
 

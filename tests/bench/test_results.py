@@ -93,11 +93,18 @@ def test_planted_networks_have_detection_and_the_first_output_counts(tmp_path: P
     detected = {"roc_auc": 0.75, "precision": "", "recall": 0.5, "truth_found": 0.0}
     first = EMPTY | detected | {"method": "eap", "ablation": "zero", "cpr": 0.5}
     second = first | {"output": "1", "cpr": 0.9}
-    (row,) = results_of([ran(tmp_path, [first, second], network(0, "planted-noise"))]).rows
+    (row,) = results_of([ran(tmp_path, [first, second], network(0, "planted-cancelling"))]).rows
     assert {name: row[name] for name in (*detected, "cpr", "kind")} == {
         **detected,
         **{"precision": None, "cpr": 0.5, "kind": "planted"},
     }
+
+
+def test_where_no_circuit_can_be_wrong_only_scores_are_detected(tmp_path: Path) -> None:
+    detected = {"roc_auc": 0.75, "precision": 1.0, "recall": 1.0, "truth_found": 1.0}
+    summary = EMPTY | detected | {"method": "eap", "ablation": "zero", "cpr": 0.5}
+    (row,) = results_of([ran(tmp_path, [summary], network(0, "planted-noise"))]).rows
+    assert [row[name] for name in detected] == [0.75, None, None, None]
 
 
 def test_networks_that_are_not_judged_have_no_results_and_say_why(tmp_path: Path) -> None:
