@@ -427,6 +427,28 @@ def test_clopper_pearson_by_the_binomial_distribution() -> None:
     assert clopper_pearson(0, 5)[0] == 0 and clopper_pearson(5, 5)[1] == 1
 
 
+def test_a_circuit_that_is_alone_of_its_size_is_at_one_half_whichever_methods_there_are(
+    mi_run: Callable[..., Ended],
+) -> None:
+    n_alone = []
+    for methods, n_rows in (("[magnitude]", 14), ("[magnitude,random]", 14 + 5 * 14)):
+        ended = mi_run(
+            *("experiment=discovery", "dataset=logic", "model=planted", "dataset.functions=['01010111']"),
+            *("model.formula='(A & B) | C'", "experiment.last_layers=null", "experiment.bootstrap=0"),
+            f"experiment.methods={methods}",
+        )
+        metrics, sizes, summary = (
+            pd.read_csv(ended.folder / f"{name}.csv") for name in ("metrics", "sizes", "summary")
+        )
+        alone = set(sizes.loc[sizes["n_circuits"] == 1, "n_edges"]) - {6}
+        own = metrics[metrics["n_edges"].isin(alone) & metrics["k"].between(3, 5)]
+        n_alone.append(len(own))
+        assert len(metrics) == n_rows and (own["percentile"] == 0.5).all()
+        assert (metrics["percentile"].notna() == metrics["k"].between(3, 5)).all()  # from one path to all edges but one
+        assert set(summary["n_sizes_percentile"]) == {3}
+    assert n_alone[0] == 0 < n_alone[1]
+
+
 def test_random_circuits_have_a_mean_percentile_of_one_half() -> None:
     """The k highest of a random ranking that lose nothing by closing are uniform among circuits of k edges."""
     part = random_part((2, 3, 2, 1), seed=2)
