@@ -185,6 +185,15 @@ def test_workers_have_the_choices(launcher: str, with_plugin: Callable[..., Ende
     assert "paths" in (tmp_path / swept.folder / "sweep.csv").read_text()
 
 
+def test_a_bench_judges_a_method_of_the_package(with_plugin: Callable[..., Ended], tmp_path: Path) -> None:
+    networks = ("bench.part=small", "bench.families=[planted-plain]", "bench.seeds=1", "hydra/launcher=basic")
+    quick = ("experiment.bootstrap=0", "experiment.repeats=1", "report=false")
+    ended = with_plugin("bench", *networks, *quick, "experiment.methods=[magnitude,paths]")
+    assert ended.status == 0, ended.err
+    results = (tmp_path / ended.folder / "results.csv").read_text()
+    assert {line.split(",")[3] for line in results.splitlines()[1:]} == {"random", "magnitude", "paths"}
+
+
 def test_the_commands_of_the_page(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if not language for line in block.splitlines()]

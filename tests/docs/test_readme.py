@@ -65,6 +65,38 @@ def own_options(config: RunConfig, arguments: list[str]) -> list[str]:
     ]
 
 
+BENCH = "outputs/sweeps/bench/v001"
+SMALL_BENCH = (
+    *("bench.part=small", "bench.families=[planted-plain]", "bench.seeds=1", "hydra/launcher=basic"),
+    *("experiment.bootstrap=0", "experiment.repeats=1", "experiment.max_table_rows=100"),
+)
+"""One network."""
+
+
+def write_my_module() -> None:
+    """The code that commands name."""
+    Path("my_module.py").write_text(
+        "import torch\n"
+        "def Net(input_shape, n_outputs, width):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
+        "def score(part, x, target, ablation):\n"
+        "    return [layer.weight for layer in part.layers]\n"
+        "def rate(task, circuits):\n"
+        "    return [0.5] * len(circuits)\n"
+    )
+
+
+def run_bench_small(arguments: list[str], mi_run: Callable[..., Ended]) -> None:
+    """Runs a command of a bench with one network; what goes on with a bench, after one that is done."""
+    goes_on = arguments[0] == "report" or arguments[1].startswith(("resume=", "sweep="))
+    if goes_on:
+        assert str(mi_run("bench", *SMALL_BENCH, "experiment.methods=[magnitude]").folder) == BENCH
+    alone = goes_on or "--vectors" in arguments
+    ended = mi_run(*arguments, *(() if alone else SMALL_BENCH))
+    assert ended.status == 0, ended.err
+    assert ended.folder.exists() and (alone or str(ended.folder) == BENCH)
+
+
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) -> None:
     arguments = arguments_of(command)
@@ -94,19 +126,17 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         compared = mi_run(*arguments)
         assert compared.status == 0 and "no metric differs" in compared.out, compared.err
         return
+    if first == "report" and arguments[1:] == [BENCH]:
+        run_bench_small(arguments, mi_run)
+        return
     if first == "report":
         assert mi_run("experiment=ablation", *LIMITED, "experiment.methods=[zero]").status == 0
         assert mi_run(*arguments).status == 0
         return
-    Path("my_module.py").write_text(
-        "import torch\n"
-        "def Net(input_shape, n_outputs, width):\n"
-        "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
-        "def score(part, x, target, ablation):\n"
-        "    return [layer.weight for layer in part.layers]\n"
-        "def rate(task, circuits):\n"
-        "    return [0.5] * len(circuits)\n"
-    )
+    write_my_module()
+    if first == "bench":
+        run_bench_small(arguments, mi_run)
+        return
     if "hydra/launcher" in command:  # tests/sweeps/test_launchers.py runs them
         planned = mi_run(*arguments, "plan=true")
         assert planned.status == 0 and "2 jobs to run" in planned.out, planned.err

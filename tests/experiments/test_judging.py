@@ -350,3 +350,54 @@ def test_classes_are_judged_on_the_other_half_too() -> None:
     with torch.no_grad():
         accuracy = float((model(judged.x).argmax(1) == judged.y).double().mean())
     assert len(full) and (full["accuracy"] == accuracy).all() and result.metrics["accuracy"] == accuracy
+
+
+# --- fewer examples --------------------------------------------------------------------------------------------------
+
+
+def numbered(n_train: int, n_test: int) -> Dataset:
+    """Classes with two inputs; the first input numbers the examples of a split, so that each names itself."""
+    generator = torch.Generator().manual_seed(0)
+    x = [torch.stack([torch.arange(n).float(), torch.randn(n, generator=generator)], 1) for n in (n_train, n_test)]
+    y = [torch.arange(n) % 2 for n in (n_train, n_test)]
+    return replace(classes(), x_train=x[0], y_train=y[0], x_test=x[1], y_test=y[1])
+
+
+def numbers(examples: judging.Examples) -> list[int]:
+    return [int(number) for number in examples.x[:, 0]]
+
+
+def test_fewer_examples_are_drawn_without_replacement_in_their_order_the_same_for_one_seed() -> None:
+    dataset = numbered(50, 40)
+    drawn = judging.examples_of(dataset, JudgeOn.test, 3, most=12)
+    chosen = numbers(drawn.judged)
+    assert drawn.found is drawn.judged and len(chosen) == 12 and chosen == sorted(set(chosen))
+    assert torch.equal(drawn.judged.x, dataset.x_test[chosen]) and torch.equal(drawn.judged.y, dataset.y_test[chosen])
+    assert numbers(judging.examples_of(dataset, JudgeOn.test, 3, most=12).judged) == chosen
+    others = {tuple(numbers(judging.examples_of(dataset, JudgeOn.test, seed, most=12).judged)) for seed in range(30)}
+    assert len(others) == 30 and {number for one in others for number in one} == set(range(40))
+    assert drawn.words == "found and judged on 12 of the test examples"
+
+
+@pytest.mark.parametrize("most", [None, 40, 41])
+def test_as_many_examples_as_there_are_or_more_are_all_of_them(most: int | None) -> None:
+    dataset = numbered(50, 40)
+    on = judging.examples_of(dataset, JudgeOn.test, 0, most=most)
+    assert torch.equal(on.judged.x, dataset.x_test) and on.words == "found and judged on the test examples"
+
+
+def test_training_examples_are_drawn_by_themselves() -> None:
+    on = judging.examples_of(numbered(50, 40), JudgeOn.train, 0, most=20)
+    found, judged = numbers(on.found), numbers(on.judged)
+    assert len(found) == len(judged) == 20 and found == sorted(set(found)) and found != judged and max(found) >= 40
+    assert on.words == "found on 20 training examples, judged on 20 test ones"
+
+
+def test_half_of_the_drawn_examples_are_judged_on_the_other_half_of_them() -> None:
+    dataset = numbered(50, 40)
+    on, drawn = (judging.examples_of(dataset, which, 5, most=12) for which in (JudgeOn.half, JudgeOn.test))
+    found, judged = set(numbers(on.found)), set(numbers(on.judged))
+    assert len(found) == len(judged) == 6 and found | judged == set(numbers(drawn.judged))
+    assert on.words == "found on 6 of the test examples, judged on 6 others"
+    whole = judging.examples_of(dataset, JudgeOn.half, 5)
+    assert whole.words == "found on 20 of the test examples, judged on the 20 others"

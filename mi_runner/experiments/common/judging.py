@@ -91,7 +91,8 @@ def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int, most: int | None
         raise ConfigError(f"experiment.judge_on=half: {len(test)} test example can't be halved. {remedy}")
     rows = halves(test.y, chance.generator(seed, "half of the test examples"))
     found, judged = (Examples(test.x[half.to(test.x.device)], test.y[half.to(test.y.device)]) for half in rows)
-    words = f"found on {len(found):,} of the test examples, judged on the {len(judged):,} others"
+    others = f"{'the ' if len(test) == len(dataset.x_test) else ''}{len(judged):,} others"  # or others of those drawn
+    words = f"found on {len(found):,} of the test examples, judged on {others}"
     return FoundAndJudged(found, judged, words)
 
 
