@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mi_runner.tables.paired import fewest_units
+
 MEASURES = {
     "cpr": "CPR",
     "regret": "regret",
@@ -35,17 +37,15 @@ def main(folder: Path) -> None:
     everything = board[board["networks"] == "all"]
     _measured(everything, MEASURES)
     _measured(board[board["networks"] == "planted"], DETECTION)
+    order = list(everything["method"])
     families = [name for name in dict.fromkeys(board["networks"]) if name not in KINDS]
-    print("\n| mean rank in | " + " | ".join(f"`{method}`" for method in everything["method"]) + " |")
+    print("\n| mean rank in | " + " | ".join(f"`{method}`" for method in order) + " |")
     print("|---" * (len(everything) + 1) + "|")
     for name in [*KINDS, *families]:
         own = board[board["networks"] == name].set_index("method")
-        cells = [
-            f"**{own.loc[method, 'mean_rank']:.1f}**"
-            if own.loc[method, "best"]
-            else f"{own.loc[method, 'mean_rank']:.1f}"
-            for method in everything["method"]
-        ]
+        can_tell = own["n_units"].iloc[0] >= fewest_units(len(own))
+        ranks = own["mean_rank"].map("{:.1f}".format)
+        cells = [f"**{ranks[method]}**" if can_tell and own["best"][method] else ranks[method] for method in order]
         print(f"| {name}, {own['n_networks'].iloc[0]} networks | " + " | ".join(cells) + " |")
     spread = pd.read_csv(folder / "spread.csv")
     print("\n| method | sd of CPR | setting | seed | ablation | rest |\n|---|---|---|---|---|---|")

@@ -329,11 +329,8 @@ def _against_random(group: Group) -> str:
         return ""
     alike = [method for method, standing in group.beside_random.items() if standing == TIES]
     behind = [method for method, standing in group.beside_random.items() if standing == BEHIND]
-    text = (
-        f"{listed(alike)} {_is(len(alike))} not told apart from random"
-        if alike
-        else "All others are told apart from random"
-    )
+    told = f"{listed(alike)} {_is(len(alike))} not told apart from it" if alike else "all are told apart from it"
+    text = f"Compared with random alone, {told}"  # by p-values that are corrected for fewer pairs
     return f"{text}; {listed(behind)} {_is(len(behind))} worse than it." if behind else f"{text}."
 
 

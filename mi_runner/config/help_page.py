@@ -42,7 +42,7 @@ ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
-    ("mi-run bench bench.part=small", "which method finds circuits best, on networks whose best is known?"),
+    ("mi-run bench bench.part=small", "which method finds the best circuits?"),
 )
 
 TITLE = (

@@ -382,7 +382,7 @@ def test_the_answer_names_the_lowest_mean_rank_with_what_ties_and_the_kinds_in_s
     assert found.answer == (
         "Over 30 networks (15 settings) of bench-0 the lowest mean rank by cpr is 1.5, that of a and d. "
         f"The highest is {ranks[0]}, that of {last}; {other} ({ranks[1]}) ties with it. "
-        "c is not told apart from random. "
+        "Compared with random alone, c is not told apart from it. "
         "The trained ones, 14 networks (7 settings), are too few to tell methods apart. "
         "The planted ones, 16 networks (8 settings), are too few to tell methods apart. "
         "The test is paired over 15 settings, corrected for all pairs, at 5 %: what it doesn't tell apart ties."
@@ -395,11 +395,11 @@ def test_the_answer_names_the_lowest_mean_rank_with_what_ties_and_the_kinds_in_s
 
 def test_every_method_that_differs_from_random_is_said_with_those_behind_it() -> None:
     found = made(LARGE, clear({"random": 0.5, "a": 0.8, "b": 0.2, "c": 0.1}))
-    assert "All others are told apart from random; b and c are worse than it." in found.answer
+    assert "Compared with random alone, all are told apart from it; b and c are worse than it." in found.answer
     assert [row["beside_random"] for row in found.rows if row["networks"] == "all"] == ["ahead", None, *["behind"] * 2]
     said = made(LARGE, clear({"random": 0.5, "a": 0.5, "b": 0.5, "c": 0.1})).answer
-    assert "a and b are not told apart from random; c is worse than it." in said or (
-        "b and a are not told apart from random; c is worse than it." in said
+    assert "random alone, a and b are not told apart from it; c is worse than it." in said or (
+        "random alone, b and a are not told apart from it; c is worse than it." in said
     )
     without = made(LARGE, clear({"a": 0.5, "b": 0.2, "c": 0.1}))
     assert "random" not in without.answer and {row["beside_random"] for row in without.rows} == {None}
@@ -461,7 +461,10 @@ def test_what_the_test_and_the_mean_ranks_call_differently_is_not_told_apart() -
     assert a["p_random"] < 0.05 and a["beside_random"] == "ties"
     assert random["p_best"] < 0.05 and random["best"] and a["best"]
     assert "the lowest mean rank by cpr is 1.933, that of a; random (2) ties with it." in found.answer
-    assert "a is not told apart from random; m13, m12, m11, m10, m09 and 9 others are worse than it." in found.answer
+    assert (
+        "random alone, a is not told apart from it; m13, m12, m11, m10, m09 and 9 others are worse than it."
+        in found.answer
+    )
 
 
 def test_methods_that_differ_by_the_same_everywhere_have_equal_ranks_of_differences() -> None:

@@ -131,4 +131,4 @@ def test_noise_is_at_chance_within_its_interval(results: Results, leaderboard: L
 def test_noise_ties_with_random(leaderboard: Leaderboard) -> None:
     (row,) = (row for row in leaderboard.rows if (row["networks"], row["method"]) == ("all", NOISE))
     assert row["p_random"] >= 0.05 and row["n_units"] == 4 * len(FORMULAS)  # without the control
-    assert NOISE in leaderboard.answer.split("not told apart from random")[0]
+    assert NOISE in leaderboard.answer.split("not told apart from it")[0]
