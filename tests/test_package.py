@@ -194,14 +194,17 @@ def test_nothing_but_the_console_prints() -> None:
 def test_what_pictures_share_is_used_by_several() -> None:
     """Own pictures stand beside an experiment; a function of experiments/common/drawing.py has two users or more."""
     folder = REPOSITORY / "mi_runner/experiments"
-    own = [*folder.glob("*/figures.py"), REPOSITORY / "mi_runner/sweeps/sweep_figures.py"]
-    experiments = [path.with_name("experiment.py") for path in own[:-1]]
+    own = list(folder.glob("*/figures.py"))
+    experiments = [path.with_name("experiment.py") for path in own]
     assert len(own) > 5 and all(path.exists() for path in experiments)
-    shared = re.findall(r"^def ([a-z]\w*)", (folder / "common/drawing.py").read_text(), re.MULTILINE)
+    own += [REPOSITORY / "mi_runner/sweeps/sweep_figures.py", REPOSITORY / "mi_runner/bench/figures.py"]
+    common = (folder / "common/drawing.py").read_text()
+    shared = re.findall(r"^def ([a-z]\w*)", common, re.MULTILINE)
     assert {"confusion", "tidy"} <= set(shared)
     for name in shared:
         users = [path for path in (*own, *experiments) if re.search(rf"\bdrawing\.{name}\b", path.read_text())]
-        assert len(users) > 1, f"{name} is used by {users}"
+        in_common = len(re.findall(rf"(?<!def )\b{name}\(", common))
+        assert users and len(users) + in_common > 1, f"{name} is used by {users}"
 
 
 def test_no_test_module_imports_another_and_each_folder_is_named_after_a_room() -> None:

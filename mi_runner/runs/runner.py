@@ -117,13 +117,8 @@ def run(
         record.timings = {**record.timings, **result.timings}
         result = with_history(result, weighted)
         with journal.stage("write"):
-            write(
-                place,
-                result,
-                model_to_write(result, weighted),
-                names_of(setting.dataset),
-                draws=config.figures,
-            )
+            model = model_to_write(result, weighted)
+            write(place, result, model, names_of(setting.dataset), draws=config.figures)
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
