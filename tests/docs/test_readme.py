@@ -88,7 +88,7 @@ def write_my_module() -> None:
 
 def run_bench_small(arguments: list[str], mi_run: Callable[..., Ended]) -> None:
     """Runs a command of a bench with one network; what goes on with a bench, after one that is done."""
-    goes_on = arguments[0] == "report" or arguments[1].startswith(("resume=", "sweep="))
+    goes_on = arguments[0] == "report" or any(one.startswith(("resume=", "sweep=")) for one in arguments)
     if goes_on:
         assert str(mi_run("bench", *SMALL_BENCH, "experiment.methods=[magnitude]").folder) == BENCH
     alone = goes_on or "--vectors" in arguments
