@@ -221,15 +221,15 @@ def test_random_alone_is_judged_and_compared_with_nothing(mi_run: MiRun) -> None
 
 
 def test_networks_that_fail_are_counted_and_named_and_the_others_judged(mi_run: MiRun) -> None:
-    Path("my_module.py").write_text(OWN)
-    ended = mi_run("bench", *SMALL, "experiment.methods=[my_module:fails]")
+    Path("failing_module.py").write_text(OWN)
+    ended = mi_run("bench", *SMALL, "experiment.methods=[failing_module:fails]")
     assert ended.status == 1 and "3 of 6 jobs are not as they should be" in ended.err
     networks = pd.read_csv(ended.folder / "networks.csv").set_index("setting")
     assert dict(networks["status"]) == {name: "failed" if "C" in name else "judged" for name in FORMULAS}
     answer = (ended.folder / "answer.txt").read_text()
     assert answer.startswith("Over 3 networks (3 settings)") and "3 of 6 networks have no results: 3 failed." in answer
     assert not (ended.folder.parent / "latest").exists()
-    stopped = mi_run("bench", *SMALL, "experiment.methods=[my_module:fails]", "on_error=stop")
+    stopped = mi_run("bench", *SMALL, "experiment.methods=[failing_module:fails]", "on_error=stop")
     assert stopped.status == 1 and 4 not in statuses(stopped.folder)
 
 
