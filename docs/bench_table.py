@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mi_runner.tables.paired import fewest_units
+from mi_runner.tables.pairwise import fewest_units
 
 MEASURES = {
     "cpr": "CPR",

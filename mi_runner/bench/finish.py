@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ from mi_runner.bench.networks import Network, NetworkList
 from mi_runner.bench.pages import bench_report
 from mi_runner.bench.results import Ran, Results, results_of
 from mi_runner.bench.tables import LEADERBOARD, NETWORKS, PAIRS, RESULTS, SPREAD
-from mi_runner.errors import one_line
 from mi_runner.machine import threads
 from mi_runner.runs.plan import Plan
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import sweep_answer, sweep_report, sweep_result, sweep_tables
+from mi_runner.sweeps import sweep_answer, sweep_result, sweep_tables
 from mi_runner.sweeps.sweep_tables import Ended
 from mi_runner.tables import console
 from mi_runner.tables.names import ALL
@@ -61,22 +61,13 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         _write(folder, results, board)
     except OSError as error:
         return sweep_result.not_written(folder, error, f"mi-run {BENCH}")
-    _write_pages(plan, folder)
+    sweep_result.write_page(plan, folder, partial(bench_report.write_pages, folder))
     sweep_result.point_latest(folder)
     if rows := [row for row in board.rows if row["networks"] == ALL]:
         shown = [{name: row[name] for name in PRINTED} for row in rows]
         console.table(f"leaderboard: {of.name}, all networks", shown, counts=COUNTS, most=len(shown))
     console.note(board.answer)
     return sweep_result.end(folder, jobs)
-
-
-def _write_pages(plan: Plan, folder: Path) -> None:
-    """Writes the pages, unless the command says `report=false`; a bench without pages has its tables anyway."""
-    if sweep_report.wants_report(plan):
-        try:
-            bench_report.write_pages(folder)
-        except Exception as error:
-            console.error(f"can't write the pages ({one_line(error)}); mi-run report {folder} tries it again")
 
 
 def _network(of: NetworkList, one: Ended) -> Network:

@@ -25,8 +25,8 @@ from mi_runner.experiments.common.sentences import counted, ends, figure, listed
 from mi_runner.tables.declaration import ENDS
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
-from mi_runner.tables.paired import ComparedPair, compared_pairs, fewest_units, holm
-from mi_runner.tables.pairwise import LEVEL, Compared, better_by, compared_by
+from mi_runner.tables.paired import ComparedPair, compared_pairs, holm
+from mi_runner.tables.pairwise import LEVEL, Compared, better_by, compared_by, fewest_units
 from mi_runner.tables.variance import nested_shares
 
 Row = Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,7 +38,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         _write(found)
     except OSError as error:
         return not_written(folder, error, "mi-run")
-    _report(found)
+    write_page(plan, folder, partial(sweep_report.write_sweep_report, found))
     point_latest(folder)
     _print_headline(found)
     _say_what_differs(found)
@@ -132,13 +132,13 @@ def _drawn(found: Collected) -> dict[str, Drawing]:
     return drawn | ({} if by_row is None else {"sweep_rows": by_row})
 
 
-def _report(found: Collected) -> None:
-    """Writes the page, unless the command says `report=false`; a sweep without a page has its tables anyway."""
-    if sweep_report.wants_report(found.plan):
+def write_page(plan: Plan, folder: Path, write: Callable[[], Path]) -> None:
+    """Writes a page, unless the command says `report=false`; a sweep without a page has its tables anyway."""
+    if sweep_report.wants_report(plan):
         try:
-            sweep_report.write_sweep_report(found)
+            write()
         except Exception as error:
-            console.error(f"can't write the report ({one_line(error)}); mi-run report {found.folder} tries it again")
+            console.error(f"can't write the report ({one_line(error)}); mi-run report {folder} tries it again")
 
 
 def _print_headline(found: Collected) -> None:

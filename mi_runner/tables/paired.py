@@ -184,17 +184,6 @@ class ComparedPair:
     n_lower: int
 
 
-def fewest_units(n_alternatives: int, level: float = 0.05) -> int:
-    """Returns the fewest units with which `compared_pairs` can have a p-value below a level, for so many alternatives.
-
-    The smallest p-value of signed ranks is 2/2^n, and Holm's method multiplies it by the number of pairs.
-    """
-    n_pairs, n = max(1, math.comb(n_alternatives, 2)), 1
-    while n_pairs * 2.0 ** (1 - n) >= level:
-        n += 1
-    return n
-
-
 def compared_pairs(values: Sequence[Sequence[float]], *, digits: int) -> list[ComparedPair]:
     """Returns Wilcoxon's test of each two alternatives, corrected for the number of pairs by Holm's method.
 

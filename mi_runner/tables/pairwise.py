@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -94,6 +95,17 @@ def compare_all(values: Sequence[Sequence[float]]) -> Compared:
     if len(first) and len(of) <= MOST_ALTERNATIVES:
         p[first, second] = p[second, first] = _westfall_young(of, first, second)
     return Compared(tuple(means.tolist()), of.shape[1], tuple(map(tuple, p.tolist())))
+
+
+def fewest_units(n_alternatives: int) -> int:
+    """Returns the fewest units with which signed ranks can tell two of so many alternatives apart.
+
+    The smallest p-value of n units is 2/2^n, and Holm's method multiplies it by the number of pairs.
+    """
+    n_pairs, n = max(1, math.comb(n_alternatives, 2)), 1
+    while n_pairs * 2.0 ** (1 - n) >= LEVEL:
+        n += 1
+    return n
 
 
 def compared_by(ranks: Sequence[float], pairs: Sequence[ComparedPair], n: int) -> Compared:

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from mi_runner.tables.paired import PairedAnswers
-from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population, other_shares
+from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population, fewest_units, other_shares
 
 
 def test_of_six_units_that_all_agree_one_pattern_in_32_is_as_extreme() -> None:
@@ -126,3 +126,8 @@ def test_shares_of_different_examples_have_fishers_p_value_by_hand() -> None:
     # Three shares are three pairs, so that the lowest may be chosen.
     assert other_shares([(1, 6), (5, 5), (2, 2)], 0)[1] == pytest.approx(3 * p)
     assert other_shares([(3, 6), (3, 6)], 0) == [1, 1]
+
+
+def test_more_alternatives_take_more_units() -> None:
+    """Of one pair 2/2⁶ is below 5 %, of three 3·2/2⁷, of ten 10·2/2⁹, of 78 pairs 78·2/2¹²."""
+    assert [fewest_units(n) for n in (1, 2, 3, 5, 13)] == [6, 6, 7, 9, 12]

@@ -13,7 +13,7 @@ from mi_runner.runs.report import REPORT, rendering
 from mi_runner.runs.report.tables import Table, number
 from mi_runner.tables.declaration import Declarations, Note, TableType
 from mi_runner.tables.names import ALL
-from mi_runner.tables.paired import fewest_units
+from mi_runner.tables.pairwise import fewest_units
 
 BEST = "best"
 
