@@ -61,7 +61,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         _write(folder, results, board)
     except OSError as error:
         return sweep_result.not_written(folder, error, f"mi-run {BENCH}")
-    sweep_result.write_page(plan, folder, partial(bench_report.write_pages, folder))
+    sweep_result.write_page(plan, folder, partial(bench_report.write_pages, folder, jobs))
     sweep_result.point_latest(folder)
     if rows := [row for row in board.rows if row["networks"] == ALL]:
         shown = [{name: row[name] for name in PRINTED} for row in rows]

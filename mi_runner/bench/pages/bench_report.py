@@ -62,10 +62,13 @@ def make_again(folder: Path) -> Path:
     return write_pages(folder)
 
 
-def write_pages(folder: Path) -> Path:
+def write_pages(folder: Path, jobs: Sequence[Ended] | None = None) -> Path:
     """Writes report.html into a bench's folder and a page for each method below it; returns the path of the first.
 
     Pages of methods that the bench had when its pages were last written, and has no more, are deleted.
+
+    Args:
+        jobs: what became of each, if that is known already; None: it is read from their folders.
 
     Raises:
         ConfigError: the folder has no sweep.
@@ -80,7 +83,7 @@ def write_pages(folder: Path) -> Path:
             raise NotADirectoryError(f"{methods} is a link, and no folder of this bench")
     for method, page in bench.pages.items():
         rendering.write_page(folder / page, method_page(bench, method))
-    content = _page(bench, plan, sweep_tables.ended(plan, folder))
+    content = _page(bench, plan, sweep_tables.ended(plan, folder) if jobs is None else jobs)
     for path in _old_pages(bench):
         path.unlink(missing_ok=True)
     return rendering.write_page(folder / REPORT, content)
