@@ -28,6 +28,16 @@ class CircuitTable(Enum):
     none = "none"
 
 
+class CircuitMethod(Enum):
+    """How circuits are counted: each measured, all counted, counted by halves of neurons, or a sample of them."""
+
+    auto = "auto"
+    table = "table"
+    census = "census"
+    halves = "halves"
+    sample = "sample"
+
+
 @dataclass
 class CircuitsConfig(ExperimentConfig):
     """How many different sub-networks explain the same behaviour?"""
@@ -55,6 +65,16 @@ class CircuitsConfig(ExperimentConfig):
     )
     valid: Valid = valid_option()
     accuracy_threshold: float = threshold_option()
+    method: CircuitMethod = option(
+        CircuitMethod.auto,
+        "table: all circuits are measured; census: all are counted; halves: the valid ones are counted, of few examples "
+        "that must all be right; sample: their number is estimated, with an interval; auto: an exact one that fits "
+        "into the budget, otherwise sample",
+    )
+    budget: float = option(600.0, "longest time, by the estimate, that method=auto takes for an exact count", above=0)
+    samples: int = option(1_000_000, "circuits that method=sample draws", at_least=1_000)
+    parts: int = option(1, "into so many parts of equal time a census is cut; each run counts one of them", at_least=1)
+    part: int | None = option(None, "the part of the census that this run counts, 1 to parts", at_least=1)
     min_node_sparsity: float = option(
         0.0, "count only circuits that leave out at least this fraction of the hidden neurons", at_least=0, below=1
     )
