@@ -162,8 +162,12 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     judging = recorded(graph, part, on.judged, kind) if on.differ else None
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
-    truth = _known(setting, part)
-    outputs = [_of_output(setting, single, found, judging, output, cut[output], truth) for output, single in parts]
+    truth, words = _known(setting, part), on.words if on.differ else ""
+    asked = [
+        Asked(setting, single, found, judging, output, cut[output], _rule(config, found, output), truth, len(parts), words)
+        for output, single in parts
+    ]
+    outputs = [_of_output(one) for one in asked]
     shares = any(output.sharing for output in outputs)
     if shares:
         unknown = dict.fromkeys(number.name for number in OF_SHARED)
@@ -171,15 +175,15 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
     where += [PLANTED] if truth else []
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
-    pictures = [output.picture for output in outputs]
+    pictures = [output.picture for output in outputs if output.picture is not None]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
         _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
-        {name: _number(first.get(name)) for name in metric_names(setting)},
+        {name: number(first.get(name)) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
-        pictures={} if config.table is CircuitTable["none"] else {"circuits": partial(circuits_picture, pictures)},
-        answer=_answer(first, len(outputs), outputs[0], on.words if on.differ else ""),
+        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
+        answer=outputs[0].answer,
         tensors={"circuits": tensors},
         timings={
             "enumerate": sum(output.row["seconds"] for output in outputs),
@@ -189,116 +193,22 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     )
 
 
-@dataclass(frozen=True)
-class _Output:
-    """What is found of one output, or of all that answer a class together.
-
-    Attributes:
-        result: of the search.
-        row: of metrics.csv.
-        census, edges: rows of these tables.
-        listed: the circuits, as in circuits.parquet.
-        figures: by name.
-        picture: the data of the interactive one.
-        minimal_seconds: how long the levels of minimality took.
-        pair_seconds: how long the pairs took, and what valid circuits share.
-        sharing: what the valid circuits share; None where it isn't computed.
-    """
-
-    result: CircuitSearch
-    row: dict[str, Any]
-    census: list[dict[str, int]]
-    edges: list[dict[str, Any]]
-    listed: DataFrame
-    figures: dict[str, Drawing]
-    picture: Callable[[], Any]
-    minimal_seconds: float
-    pair_seconds: float
-    sharing: Sharing | None
-
-
-def _of_output(
-    setting: Setting[CircuitsConfig],
-    part: Part,
-    found: Recorded,
-    judging: Recorded | None,
-    output: int | str,
-    cut: dict[str, float],
-    truths: Mapping[int | str, int],
-) -> _Output:
-    """Returns what is found of an output, or of all.
-
-    Args:
-        part: with this output only, or with all.
-        judging: the examples that circuits are judged on; None: those that they are found on.
-        cut: how the analysed layers alone compare with the whole network.
-        truths: the circuits that are known as the truth, of all outputs.
-    """
-    config, is_planted = setting.config, setting.truth is not None
+def _rule(config: CircuitsConfig, found: Recorded, output: int | str) -> str:
+    """Returns the rule by which circuits of an output are valid, as `experiment.valid` says."""
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
-    rule = valid_by(config.valid, accuracy, threshold, output=f"{what(output)}: ")
-    examples = by_side_of_half(found.examples(output, rule), is_planted)
-    space, n = CircuitSpace(part.sizes, config.inputs.name), n_circuits(part, config.inputs.name, is_planted)
-    log.info(estimate(space, examples, output, config.max_table_rows, n))
-    began = clock()
-    result = _search(setting, part, examples, output)
-    enumerated = clock()
-    levels = _levels(config, part, examples, output, result)
-    minimal = clock()
-    judged_on = by_side_of_half(judging.examples(output, rule), is_planted) if judging else None
-    elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
-    compared, found_shared = _pairs(setting, output, result, levels)
-    paired = clock()
-    row = _summary(setting, output, result, levels, cut, enumerated - began, compared) | {"valid_by": rule}
-    row |= {} if found_shared is None else found_shared.numbers
-    row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
-    truth = truths.get(output)
-    row |= {"n_equally_valid": n_equally_valid(result, truth)} if truths else {}
-    setting.progress.rows("metrics", [row])
-    valid_only = config.table is CircuitTable["valid"]
-    listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
-    if truths:
-        listed = with_truth_columns(listed, truth)
-    edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
-    return _Output(
-        result,
-        row,
-        list(census_rows(output, result.counts)),
-        edges,
-        listed,
-        figures.of_output(part, result.space, output, shares, result.n_valid, listed) | _of_overlaps(found_shared),
-        partial(output_picture, output, part, listed, [edge["share"] for edge in edges]),
-        minimal - enumerated,
-        paired - minimal,
-        found_shared,
-    )
+    return valid_by(config.valid, accuracy, threshold, output=f"{what(output)}: ")
 
 
-def _pairs(
-    setting: Setting[CircuitsConfig], output: int | str, result: CircuitSearch, levels: np.ndarray
-) -> tuple[Compared | None, Sharing | None]:
-    """Returns the valid circuits in pairs, and what they share; None for what the options leave out."""
-    config = setting.config
-    shares = result.lists_every_valid if config.shared is None else config.shared
-    if not config.pairs and not shares:
-        return None, None
-    compared = compare(result, what(output), chance.generator(setting.seed, "pairs", output))
-    if not shares:
-        return compared, None
-    found = sharing(result, levels, compared, output, seed=setting.seed, seconds=config.shared_seconds)
-    return compared if config.pairs else None, found
-
-
-def _of_overlaps(found: Sharing | None) -> dict[str, Drawing]:
-    """Returns the figure of overlaps by its name; none without pairs."""
-    if found is None or not found.bins:
-        return {}
-    return {f"overlaps_{found.row['output']}": partial(figures.overlaps, found.bins)}
-
-
-def _number(value: float | None) -> float:
-    """Returns a number of the summary; NaN where it isn't known."""
-    return math.nan if value is None else float(value)
+def _of_output(asked: Asked) -> OfOutput:
+    """Returns what the method that suits best finds of an output, or of all together."""
+    examples = by_side_of_half(asked.found.examples(asked.output, asked.rule), asked.is_planted)
+    chosen = choose(asked, examples)
+    log.info(chosen.line)
+    if chosen.method == "sample":
+        return by_sample(asked, examples)
+    if chosen.method == "halves":
+        return by_halves(asked, examples)
+    return by_search(asked, examples, chosen.method)
 
 
 def _tables(
@@ -384,155 +294,6 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
     before = chain.layers[: -len(part.layers)] if chain is not None else ()
     entering = {"site": part.site, "activation": before[-1].activation if before else None}
     return {"sizes": list(part.sizes), **entering, "layers": layers, "test_examples": digest, **family}
-
-
-# --- the search ------------------------------------------------------------------------------------------------------
-
-
-def _search(
-    setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, output: int | str
-) -> CircuitSearch:
-    config = setting.config
-    if setting.truth is not None:
-        return search_family(
-            part,
-            examples,
-            nonzero_edges(part),
-            accuracy_threshold=config.accuracy_threshold,
-            ablation=config.ablation.name,
-            inputs=config.inputs.name,
-            min_node_sparsity=config.min_node_sparsity,
-            max_table_rows=config.max_table_rows,
-            progress=setting.progress,
-        )
-    result = search_circuits(
-        part,
-        examples,
-        accuracy_threshold=config.accuracy_threshold,
-        ablation=config.ablation.name,
-        inputs=config.inputs.name,
-        min_node_sparsity=config.min_node_sparsity,
-        max_table_rows=config.max_table_rows,
-        most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
-        generator=chance.generator(setting.seed, "listed circuits", output),
-        device=setting.dataset.x_test.device,
-        progress=setting.progress,
-    )
-    if len(result.listed) < result.n_valid:
-        log.info(
-            f"{what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
-            "drawn at random, are measured"
-        )
-    return result
-
-
-def _judged(
-    setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, result: CircuitSearch
-) -> JudgedElsewhere:
-    """Returns the listed circuits on the examples that they are judged on."""
-    config = setting.config
-    measures = judged(result, part, examples, ablation=config.ablation.name, progress=setting.progress)
-    return JudgedElsewhere(measures, examples, config.accuracy_threshold)
-
-
-def _levels(
-    config: CircuitsConfig, part: Part, examples: CircuitExamples, output: int | str, result: CircuitSearch
-) -> np.ndarray:
-    """Returns the level of each listed valid circuit, `(K,)` int8, places in `LEVELS`; 0 where it is not known."""
-    if result.lists_every_valid:
-        return minimality(result.space, result.valid)
-    levels = np.zeros(len(result.valid), dtype=np.int8)
-    if config.table is CircuitTable["none"]:
-        return levels
-    if len(levels) > MOST_LEVELLED:
-        log.info(
-            f"{what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
-            f"Type experiment.max_table_rows={MOST_LEVELLED} to search below each circuit of a smaller sample"
-        )
-        return levels
-    found, exact = minimality_by_search(
-        result.space.sizes,
-        result.space.edges.rows(result.valid),
-        validity(part, examples, config.accuracy_threshold, ablation=config.ablation.name),
-        inputs=config.inputs.name,
-        fewest=result.fewest_edges,
-    )
-    levels[exact] = found[exact]
-    if not exact.all():
-        log.info(
-            f"{what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
-            f"{MOST_SEARCHED:,} sub-circuits"
-        )
-    return levels
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _summary(
-    setting: Setting[CircuitsConfig],
-    output: int | str,
-    result: CircuitSearch,
-    levels: np.ndarray,
-    cut: dict[str, float],
-    seconds: float,
-    compared: Compared | None,
-) -> dict[str, Any]:
-    """Returns the row of an output in metrics.csv."""
-    config = setting.config
-    reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
-    if not result.lists_every_valid:
-        reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
-    return {
-        "output": output,
-        "n_circuits": result.n_circuits,
-        "n_valid": result.n_valid,
-        "n_circuits_partial": result.n_circuits_partial,
-        "n_valid_partial": result.n_valid_partial,
-        **dict(zip((number.name for number in OF_MINIMALITY), reached, strict=True)),
-        **cut,
-        "threshold": config.accuracy_threshold,
-        "pairs_contained": _number(None if compared is None else compared.pairs.contained),
-        "mean_jaccard": _number(None if compared is None else compared.pairs.mean),
-        "seconds": seconds,
-    }
-
-
-def _answer(row: Mapping[str, Any], n_outputs: int, first: _Output, words: str) -> str:
-    """Returns how many circuits are valid, of the first output, and how small they can be.
-
-    Args:
-        words: which examples circuits are found and judged on; empty where they are the same.
-    """
-    result = first.result
-    of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
-    whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
-    n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
-    rule = row["valid_by"], row["threshold"]
-    if result.fewest_edges is None:
-        none = "none" if of_output else "None"
-        return f"{of_output}{none} of {circuits} is valid: {no_circuit(*rule)}; {whole}."
-    are = "is" if n_valid == 1 else "are"
-    text = f"{of_output}{n_valid:,} of {circuits} {are} valid: {what_holds(*rule, n_valid)}; {whole}."
-    n_edges = len(result.edge_counts)
-    if result.n_cardinal == 1:
-        text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
-    else:
-        text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
-    has_overlap = first.sharing is not None and first.sharing.row["overlap"] is not None  # it has a sentence of its own
-    if not math.isnan(row["mean_jaccard"]) and not has_overlap:
-        text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
-    if words:
-        still = round(row["still_valid"] * row["n_listed_valid"])
-        listed, are = counted(row["n_listed_valid"], "valid circuit"), "is" if still == 1 else "are"
-        text += f". They are {words}, where {still:,} of {listed} {are} still valid"
-        if not math.isnan(row["sparsest_judged_accuracy"]):
-            mean = "accuracy" if result.n_cardinal == 1 else "mean accuracy"
-            text += (
-                f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
-                f"{figure(row['sparsest_found_accuracy'])}"
-            )
-    return f"{text}.{first.sharing.sentence if first.sharing else ''}"
 
 
 EXPERIMENT: Experiment[CircuitsConfig] = Experiment(

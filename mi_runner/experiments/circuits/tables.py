@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,9 @@ from mi_runner.tables.declaration import (
 )
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+
+from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.sampling.result import AccuracyBin, EdgeEstimate, Estimate, bins_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -199,12 +203,20 @@ OF_SHARED = (
 )
 """What the valid circuits of one network share; in metrics.csv, so that sweeps sum it up."""
 
+UNKNOWN = Estimate(None, None, None)
+
 WITH_INTERVALS = ("overlap", "overlap_chance", "overlap_minimal_chance")
 """Of these, in shared.csv: that of `overlap` where valid circuits are sampled."""
 
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
 N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
 THRESHOLD = Note("threshold", "what a valid circuit is above, or with valid_by=relative at least", FRACTION)
+
+METHOD = Note(
+    "method",
+    "how the valid circuits are counted: table and census, exactly, of all circuits; halves, exactly; sample, with an "
+    "interval from drawn circuits",
+)
 
 METRICS = TableType(
     "metrics",
@@ -222,8 +234,8 @@ METRICS = TableType(
         *OF_PAIRS,
         *OF_JUDGED,
         *ends_of(SPARSEST_JUDGED, only=JUDGED),
-        N_VALID,
-        N_VALID_PARTIAL,
+        replace(N_VALID, interval=True),
+        replace(N_VALID_PARTIAL, interval=True),
         *OF_MINIMALITY,
         *OF_TRUTH,
         *OF_SHARED,
@@ -240,6 +252,8 @@ METRICS = TableType(
             within=NOT_NEGATIVE,
             better="less",
         ),
+        METHOD,
+        Note("n_sampled", "circuits that were drawn; empty where all are counted", COUNT),
         N_CIRCUITS,
         N_CIRCUITS_PARTIAL,
         THRESHOLD,
@@ -266,6 +280,21 @@ CENSUS = TableType(
     ),
 )
 
+ACCURACY = TableType(
+    "accuracy",
+    "How accurate the circuits of each number of edges are, valid or not",
+    (
+        OUTPUT,
+        Key("n_edges_low", "kept edges of the circuits, at least", COUNT),
+        Note("n_edges_high", "kept edges of the circuits, at most", COUNT),
+        Key("accuracy_from", "the bin has right answers from this fraction of the examples", FRACTION),
+        Note("accuracy_to", "the bin has right answers below this fraction; the last bin has 1, too", FRACTION),
+        Note("n_circuits", "circuits of so many edges", COUNT),
+        Note("share", "of these, circuits in the bin; empty where none was drawn", FRACTION, interval=True),
+        Note("n_sampled", "circuits of so many edges that were drawn; empty where all are counted", COUNT),
+    ),
+)
+
 EDGES = TableType(
     "edges",
     "Each edge of the full circuit, and how many valid circuits keep it",
@@ -276,8 +305,26 @@ EDGES = TableType(
         Key("target", TARGET),
         *END_NAMES,
         Note("weight", "the edge's weight"),
-        Measure("n_valid", "valid circuits that keep this edge", COUNT, within=NOT_NEGATIVE),
-        Note("share", "valid circuits that keep this edge, of all valid ones; empty without any", FRACTION),
+        Measure(
+            "n_valid", "valid circuits that keep this edge; empty where a sample is drawn", COUNT, within=NOT_NEGATIVE
+        ),
+        Note(
+            "share",
+            "valid circuits that keep this edge, of all valid ones; empty without any",
+            FRACTION,
+            interval=True,
+        ),
+        Note(
+            "in_every",
+            "whether every valid circuit keeps this edge; empty without any, and where all valid circuits of a sample "
+            "keep it",
+        ),
+        Note(
+            "without_high",
+            "95 % upper bound of the valid circuits that leave this edge out, of all valid ones; empty where one is "
+            "known that does",
+            FRACTION,
+        ),
     ),
 )
 
@@ -399,7 +446,7 @@ SHARED_BY_TWO = TableType(
 )
 
 DECLARED = Declarations(
-    tables=(METRICS, CENSUS, EDGES, SHARED, OVERLAPS, CIRCUITS),
+    tables=(METRICS, CENSUS, ACCURACY, EDGES, SHARED, OVERLAPS, CIRCUITS),
     summary=(
         Measure("accuracy", "the same as full_accuracy of the first output", FRACTION, within=SHARE, better="more"),
         N_CIRCUITS,
@@ -482,6 +529,47 @@ def with_truth_columns(listed: DataFrame, truth: int | None) -> DataFrame:
     return listed.assign(contains_truth=np.uint64(truth) & ~circuits == 0, is_truth=is_truth)
 
 
+def exactly(name: str, n: int) -> dict[str, int]:
+    """Returns the columns of a number that is known exactly: its interval has the number alone."""
+    return between_ends(name, Estimate.exact(n))
+
+
+def between_ends(name: str, estimate: Estimate) -> dict[str, Any]:
+    """Returns the columns of a number with its interval."""
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def accuracy_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Yields how many of the circuits of each number of edges have an accuracy in each bin.
+
+    Args:
+        counts: `(n_hidden + 1, n_edges + 1, B + 1)`, circuits by active neurons, kept edges and right answers.
+    """
+    by_edges = counts.sum(0)
+    ends, places = bins_of(by_edges.shape[1] - 1)
+    for edges in np.flatnonzero(by_edges.sum(1)).tolist():
+        n = int(by_edges[edges].sum())
+        for place, (low, high) in enumerate(itertools.pairwise(ends)):
+            share = int(by_edges[edges][places == place].sum()) / n
+            yield {
+                "output": output,
+                "n_edges_low": edges,
+                "n_edges_high": edges,
+                "accuracy_from": low,
+                "accuracy_to": high,
+                "n_circuits": n,
+                **between_ends("share", Estimate.exact(share)),
+                "n_sampled": None,
+            }
+
+
+def sampled_accuracy_rows(output: int | str, bins: Iterable[AccuracyBin]) -> Iterator[dict[str, Any]]:
+    """Yields the same of drawn circuits."""
+    for one in bins:
+        row = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "share"}
+        yield {"output": output, **row, **between_ends("share", one.share)}
+
+
 def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yields a row for each number of active neurons, edges and correct examples that circuits have."""
     for nodes, edges, correct in np.argwhere(counts).tolist():
@@ -491,10 +579,39 @@ def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any
 
 def edge_rows(part: Part, output: int | str, result: CircuitSearch) -> Iterator[dict[str, Any]]:
     """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
-    edges, n_valid = result.space.edges, result.n_valid
-    weights = edges.flat([layer.weight for layer in part.layers])
-    columns = (column.tolist() for column in (*edges.names, weights, result.edge_counts))
-    for layer, source, target, weight, count in zip(*columns, strict=True):
+    n_valid = result.n_valid
+    for edge, count in zip(named_edges(part, output), result.edge_counts.tolist(), strict=True):
+        share = Estimate.exact(count / n_valid) if n_valid else UNKNOWN
+        in_every = count == n_valid if n_valid else None
+        yield {
+            **edge,
+            "n_valid": count,
+            **between_ends("share", share),
+            "in_every": in_every,
+            "without_high": 0.0 if in_every else None,
+        }
+
+
+def sampled_edge_rows(
+    part: Part, output: int | str, edges: Iterable[EdgeEstimate], n_valid: Estimate
+) -> Iterator[dict[str, Any]]:
+    """Yields the same of drawn circuits; whether every valid circuit keeps an edge is known only if one doesn't."""
+    for edge, one in zip(named_edges(part, output), edges, strict=True):
+        is_known = n_valid.value is not None
+        yield {
+            **edge,
+            "n_valid": None,
+            **between_ends("share", one.share if is_known else UNKNOWN),
+            "in_every": False if is_known and one.without_high is None else None,
+            "without_high": one.without_high if is_known else None,
+        }
+
+
+def named_edges(part: Part, output: int | str) -> Iterator[dict[str, Any]]:
+    """Yields the columns that name each edge, and its weight."""
+    edges = Edges(part.sizes)
+    columns = (column.tolist() for column in (*edges.names, edges.flat([layer.weight for layer in part.layers])))
+    for layer, source, target, weight in zip(*columns, strict=True):
         yield {
             "output": output,
             "layer": layer,
@@ -502,6 +619,4 @@ def edge_rows(part: Part, output: int | str, result: CircuitSearch) -> Iterator[
             "target": target,
             **end_names(part, layer, source, target),
             "weight": weight,
-            "n_valid": count,
-            "share": count / n_valid if n_valid else None,
         }

@@ -26,6 +26,20 @@ def figure(value: float | None) -> str:
     return f"{value:.4g}" if value >= 0 else f"−{-value:.4g}"
 
 
+def large(n: int) -> str:
+    """Returns a whole number; of more than 15 digits three digits and a power of ten, 2.69·10¹²⁵."""
+    if abs(n) < 10**15:
+        return f"{n:,}"
+    exponent = len(str(abs(n))) - 1
+    leading = round(n / 10 ** (exponent - 2))
+    if abs(leading) == 1000:
+        leading, exponent = leading // 10, exponent + 1
+    return f"{leading / 100:.2f}·10{str(exponent).translate(_RAISED)}"
+
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def measured(row: Mapping[str, Any], measure: str, *, among: int = 1) -> str:
     """Returns a measure of a row with its interval, 0.9726 (0.9692 to 0.9756); without it if the row has none.
 
@@ -60,7 +74,7 @@ def between(value: float | None, low: float | None, high: float | None) -> str:
 
 def counted(n: int, one: str, more: str = "") -> str:
     """Returns a number with its noun: 1 circuit, 19,162 circuits."""
-    return f"{n:,} {one if n == 1 else more or f'{one}s'}"
+    return f"{large(n)} {one if n == 1 else more or f'{one}s'}"
 
 
 def listed(names: Sequence[str], others: str = "others") -> str:
