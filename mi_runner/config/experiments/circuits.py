@@ -67,9 +67,9 @@ class CircuitsConfig(ExperimentConfig):
     accuracy_threshold: float = threshold_option()
     method: CircuitMethod = option(
         CircuitMethod.auto,
-        "table: all circuits are measured; census: all are counted; halves: the valid ones are counted, of few examples "
-        "that must all be right; sample: their number is estimated, with an interval; auto: an exact one that fits "
-        "into the budget, otherwise sample",
+        "table: all circuits are measured; census: all are counted; halves: the valid ones are counted, where few "
+        "examples must all be right; sample: their number is estimated, with an interval; auto: an exact one that "
+        "fits into the budget, otherwise sample",
     )
     budget: float = option(600.0, "longest time, by the estimate, that method=auto takes for an exact count", above=0)
     samples: int = option(1_000_000, "circuits that method=sample draws", at_least=1_000)

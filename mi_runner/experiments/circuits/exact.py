@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import math
 import numpy as np
 
 from mi_runner import chance
@@ -19,7 +19,7 @@ from mi_runner.experiments.circuits.tables import (
     OF_MINIMALITY,
     accuracy_rows,
     census_rows,
-    edge_rows,
+    counted_edge_rows,
     exactly,
     judged_columns,
     n_equally_valid,
@@ -62,7 +62,7 @@ def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
     enumerated = clock()
     levels = _levels(config, part, examples, output, result)
     minimal = clock()
-    judged_on = _judging(asked)
+    judged_on = judging_examples(asked)
     elsewhere = _judged(asked, judged_on, result) if judged_on else None
     compared, found_shared = _pairs(setting, output, result, levels)
     paired = clock()
@@ -72,27 +72,30 @@ def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
     truth = asked.truths.get(output)
     row |= {"n_equally_valid": n_equally_valid(result, truth)} if asked.truths else {}
     setting.progress.rows("metrics", [row])
-    valid_only = config.table is CircuitTable["valid"]
+    is_listed, valid_only = config.table is not CircuitTable["none"], config.table is CircuitTable["valid"]
     listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
     if asked.truths:
         listed = with_truth_columns(listed, truth)
-    edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
+    edges, shares = (
+        list(counted_edge_rows(part, output, result.edge_counts, result.n_valid)),
+        result.edge_counts / max(1, result.n_valid),
+    )
     return OfOutput(
         row,
         _answer(asked, row, result, found_shared),
         edges,
         list(census_rows(output, result.counts)),
         list(accuracy_rows(output, result.counts)),
-        listed,
+        listed if is_listed else None,
         figures.of_output(part, result.space, output, shares, result.n_valid, listed) | _of_overlaps(found_shared),
-        partial(output_picture, output, part, listed, [edge["share"] for edge in edges]),
+        partial(output_picture, output, part, listed, [edge["share"] for edge in edges]) if is_listed else None,
         minimal - enumerated,
         paired - minimal,
         found_shared,
     )
 
 
-def _judging(asked: Asked) -> CircuitExamples | None:
+def judging_examples(asked: Asked) -> CircuitExamples | None:
     """Returns the examples that circuits are judged on, if these are others."""
     if asked.judging is None:
         return None
@@ -119,7 +122,6 @@ def _of_overlaps(found: Sharing | None) -> dict[str, Drawing]:
     if found is None or not found.bins:
         return {}
     return {f"overlaps_{found.row['output']}": partial(figures.overlaps, found.bins)}
-
 
 
 def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSearch:
@@ -195,7 +197,6 @@ def _levels(
             f"{MOST_SEARCHED:,} sub-circuits"
         )
     return levels
-
 
 
 def _summary(asked: Asked, result: CircuitSearch, levels: np.ndarray, compared: Compared | None) -> dict[str, Any]:

@@ -8,26 +8,27 @@ threshold. Each output that is a value is analysed by itself; outputs that answe
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
-from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
+from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.datasets.outputs import Outputs
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.circuits import figures
+from mi_runner.experiments import Experiment, Result, Setting
+from mi_runner.experiments.circuits.choice import choose, refused
 from mi_runner.experiments.circuits.comparison import compare_networks
+from mi_runner.experiments.circuits.exact import by_search
+from mi_runner.experiments.circuits.halved import by_halves
+from mi_runner.experiments.circuits.output import Asked, OfOutput, number
+from mi_runner.experiments.circuits.sampled import by_sample
 from mi_runner.experiments.circuits.shared import compare_two
-from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
 from mi_runner.experiments.circuits.tables import (
+    ACCURACY,
     CENSUS,
     CIRCUITS,
     DECLARED,
@@ -41,46 +42,22 @@ from mi_runner.experiments.circuits.tables import (
     OVERLAPS,
     SHARED,
     SHARING,
-    census_rows,
-    edge_rows,
-    judged_columns,
-    n_equally_valid,
-    with_truth_columns,
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
-from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
-from mi_runner.experiments.common.circuit_search import estimate, n_circuits, named_space, what
+from mi_runner.experiments.common.circuit_picture import circuits_picture
+from mi_runner.experiments.common.circuit_search import n_circuits, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth
 from mi_runner.experiments.common.last_layers import Objection, check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
-from mi_runner.experiments.common.sentences import counted, figure, measured
-from mi_runner.experiments.common.validity import no_circuit, valid_by, what_holds
+from mi_runner.experiments.common.validity import valid_by
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import bits_of
-from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.family import nonzero_edges, search_family
-from mi_runner.methods.circuits.minimality import (
-    LEVELS,
-    MOST_SEARCHED,
-    minimality,
-    minimality_by_search,
-    validity,
-)
-from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import ALL
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-MOST_LEVELLED = 5_000
-"""Valid circuits of a sample below each of which sub-circuits are searched; of more none has a level of minimality."""
 
 
 def check(setting: Setting[CircuitsConfig]) -> None:
@@ -89,12 +66,12 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     Raises:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
-    config, graph, is_planted = setting.config, setting.graph(), setting.truth is not None
+    config, graph = setting.config, setting.graph()
 
-    def refused(last_layers: int | None) -> Objection | None:
-        return _objection(graph, replace(config, last_layers=last_layers), setting.dataset.outputs, is_planted)
+    def why_refused(last_layers: int | None) -> Objection | None:
+        return _objection(setting, replace(config, last_layers=last_layers))
 
-    check_last_layers(graph, setting.dataset, config.last_layers, refused)
+    check_last_layers(graph, setting.dataset, config.last_layers, why_refused)
     _known(setting, find_part(graph, config.last_layers))
     examples_of(setting.dataset, config.judge_on, setting.seed)
 
@@ -110,21 +87,17 @@ def _known(setting: Setting[CircuitsConfig], part: Part) -> dict[int | str, int]
     return {output: int(bits_of(circuit[None])[0]) for output, circuit in known.items()}
 
 
-def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_planted: bool) -> Objection | None:
+def _objection(setting: Setting[CircuitsConfig], config: CircuitsConfig) -> Objection | None:
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
+    graph, kind, is_planted = setting.graph(), setting.dataset.outputs, setting.truth is not None
     most, inputs = config.max_table_rows, config.inputs.name
-    if (found := objection(graph, kind, config.last_layers, inputs, most, is_planted=is_planted)) is not None:
+    found = objection(graph, kind, config.last_layers, inputs, most, is_planted=is_planted, most_circuits=None)
+    if found is not None:
         return found
     _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
     count = n_circuits(part, inputs, is_planted)
-    have = f"{named_space(CircuitSpace(part.sizes, inputs))} have {count:,} circuits"
-    larger = f"experiment.max_table_rows={count}"
-    if config.min_node_sparsity and count > most:
-        return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
-    if config.table is CircuitTable["all"] and count > most:
-        limit = f"experiment.max_table_rows={most}"
-        return f"experiment.table=all: {have}, more than {limit}.", ["experiment.table=auto", larger]
-    return None
+    n_examples = len(setting.dataset.x_test)
+    return refused(config, CircuitSpace(part.sizes, inputs), count, n_examples, is_planted=is_planted)
 
 
 def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
@@ -164,8 +137,8 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     truth, words = _known(setting, part), on.words if on.differ else ""
     asked = [
-        Asked(setting, single, found, judging, output, cut[output], _rule(config, found, output), truth, len(parts), words)
-        for output, single in parts
+        Asked(setting, one, found, judging, output, cut[output], _rule(config, found, output), truth, len(parts), words)
+        for output, one in parts
     ]
     outputs = [_of_output(one) for one in asked]
     shares = any(output.sharing for output in outputs)
@@ -178,7 +151,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     pictures = [output.picture for output in outputs if output.picture is not None]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
+        _tables(outputs, where, _description(config, graph, part, on.found.x, kind)),
         {name: number(first.get(name)) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -211,9 +184,7 @@ def _of_output(asked: Asked) -> OfOutput:
     return by_search(asked, examples, chosen.method)
 
 
-def _tables(
-    config: CircuitsConfig, outputs: Sequence[_Output], where: Sequence[str], description: Mapping[str, Any]
-) -> list[Table]:
+def _tables(outputs: Sequence[OfOutput], where: Sequence[str], description: Mapping[str, Any]) -> list[Table]:
     """Returns the tables, filled.
 
     Args:
@@ -222,19 +193,21 @@ def _tables(
     """
     filled = [
         METRICS.filled([output.row for output in outputs], *where),
-        CENSUS.filled([row for output in outputs for row in output.census]),
         EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
+    if census := [row for output in outputs for row in output.census]:
+        filled.append(CENSUS.filled(census))
+    if accuracy := [row for output in outputs for row in output.accuracy]:
+        filled.append(ACCURACY.filled(accuracy))
     shared = [output.sharing for output in outputs if output.sharing is not None]
     if shared:
         filled.append(SHARED.filled([found.row for found in shared]))
     if bins := [row for found in shared for row in found.bins]:
         filled.append(OVERLAPS.filled(bins))
-    if config.table is not CircuitTable["none"]:
+    # A single table isn't copied, because it may take most of the memory.
+    if tables := [output.listed for output in outputs if output.listed is not None]:
         import pandas as pd
 
-        # A single table isn't copied, because it may take most of the memory.
-        tables = [output.listed for output in outputs]
         listed = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
         listed.attrs = dict(description)  # in the Parquet file, and so read back
         filled.append(CIRCUITS.filled(listed, *where))

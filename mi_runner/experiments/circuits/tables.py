@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
@@ -26,6 +25,8 @@ from mi_runner.experiments.common.circuit_columns import (
     end_names,
 )
 from mi_runner.experiments.common.validity import VALID_BY
+from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.sampling.result import AccuracyBin, EdgeEstimate, Estimate
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -40,9 +41,6 @@ from mi_runner.tables.declaration import (
 )
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
-
-from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.circuits.sampling.result import AccuracyBin, EdgeEstimate, Estimate, bins_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -203,7 +201,8 @@ OF_SHARED = (
 )
 """What the valid circuits of one network share; in metrics.csv, so that sweeps sum it up."""
 
-UNKNOWN = Estimate(None, None, None)
+ACCURACY_BINS = 20
+"""Bins of the distribution of accuracies."""
 
 WITH_INTERVALS = ("overlap", "overlap_chance", "overlap_minimal_chance")
 """Of these, in shared.csv: that of `overlap` where valid circuits are sampled."""
@@ -534,8 +533,10 @@ def exactly(name: str, n: int) -> dict[str, int]:
     return between_ends(name, Estimate.exact(n))
 
 
-def between_ends(name: str, estimate: Estimate) -> dict[str, Any]:
-    """Returns the columns of a number with its interval."""
+def between_ends(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """Returns the columns of a number with its interval; empty ones where nothing is known of it."""
+    if estimate is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
@@ -546,17 +547,18 @@ def accuracy_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, A
         counts: `(n_hidden + 1, n_edges + 1, B + 1)`, circuits by active neurons, kept edges and right answers.
     """
     by_edges = counts.sum(0)
-    ends, places = bins_of(by_edges.shape[1] - 1)
+    n_examples = by_edges.shape[1] - 1
+    places = np.minimum(np.arange(n_examples + 1) * ACCURACY_BINS // n_examples, ACCURACY_BINS - 1)
     for edges in np.flatnonzero(by_edges.sum(1)).tolist():
         n = int(by_edges[edges].sum())
-        for place, (low, high) in enumerate(itertools.pairwise(ends)):
+        for place in range(ACCURACY_BINS):
             share = int(by_edges[edges][places == place].sum()) / n
             yield {
                 "output": output,
                 "n_edges_low": edges,
                 "n_edges_high": edges,
-                "accuracy_from": low,
-                "accuracy_to": high,
+                "accuracy_from": place / ACCURACY_BINS,
+                "accuracy_to": (place + 1) / ACCURACY_BINS,
                 "n_circuits": n,
                 **between_ends("share", Estimate.exact(share)),
                 "n_sampled": None,
@@ -577,16 +579,22 @@ def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any
         yield {"output": output, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
 
 
-def edge_rows(part: Part, output: int | str, result: CircuitSearch) -> Iterator[dict[str, Any]]:
-    """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
-    n_valid = result.n_valid
-    for edge, count in zip(named_edges(part, output), result.edge_counts.tolist(), strict=True):
-        share = Estimate.exact(count / n_valid) if n_valid else UNKNOWN
-        in_every = count == n_valid if n_valid else None
+def counted_edge_rows(
+    part: Part, output: int | str, counts: np.ndarray | None, n_valid: int
+) -> Iterator[dict[str, Any]]:
+    """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it.
+
+    Args:
+        counts: `(n_edges,)`, valid circuits that keep each edge; None: they aren't counted.
+    """
+    for place, edge in enumerate(named_edges(part, output)):
+        count = None if counts is None else int(counts[place])
+        is_known = count is not None and n_valid > 0
+        in_every = count == n_valid if is_known else None
         yield {
             **edge,
             "n_valid": count,
-            **between_ends("share", share),
+            **between_ends("share", Estimate.exact(count / n_valid) if is_known else None),
             "in_every": in_every,
             "without_high": 0.0 if in_every else None,
         }
@@ -601,7 +609,7 @@ def sampled_edge_rows(
         yield {
             **edge,
             "n_valid": None,
-            **between_ends("share", one.share if is_known else UNKNOWN),
+            **between_ends("share", one.share if is_known else None),
             "in_every": False if is_known and one.without_high is None else None,
             "without_high": one.without_high if is_known else None,
         }

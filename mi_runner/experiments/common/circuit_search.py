@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.experiments.common.sentences import large, lasting
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import count_family, nonzero_edges
@@ -12,7 +13,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.names import ALL
 
 MOST_CIRCUITS = 2 * 10**10
-"""Largest space of circuits that is searched."""
+"""Largest space of circuits that is counted at once; of a larger one a sample is drawn, or parts are counted."""
 
 NUMBERS_PER_SECOND = 1e9
 """Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
@@ -47,6 +48,29 @@ def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
     return count_family(space, nonzero_edges(part)) if is_planted else space.count()
 
 
+def n_distinct(examples: CircuitExamples) -> int:
+    """Returns how many of the examples differ in what enters the analysed layers, or in their target."""
+    return len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
+
+
+def seconds_of_table(n: int, space: CircuitSpace, examples: CircuitExamples) -> float:
+    """Returns about how long it takes to measure n circuits on two cores."""
+    return n * n_distinct(examples) * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
+
+
+def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -> float:
+    """Returns about how long it takes to count all circuits of a space on two cores."""
+    seconds = space.count() * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
+    return seconds * LONGER_COUNTED if has_several else seconds
+
+
+def seconds_of_search(n: int, space: CircuitSpace, examples: CircuitExamples, max_rows: int) -> float:
+    """Returns about how long a table takes, or of more circuits than fit into it a census."""
+    if n <= max_rows:
+        return seconds_of_table(n, space, examples)
+    return seconds_of_census(space, n_distinct(examples), examples.has_several)
+
+
 def estimate(
     space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int, count: int | None = None
 ) -> str:
@@ -57,12 +81,21 @@ def estimate(
         count: how many circuits are searched; None: all of the space.
     """
     count = space.count() if count is None else count
-    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
-    kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
-    if count > max_rows:
-        kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
-        seconds *= LONGER_COUNTED if examples.has_several else 1
+    seconds = seconds_of_search(count, space, examples, max_rows)
+    does = f"{'table' if count <= max_rows else 'census'} of {large(count)} circuits"
+    return search_line(output, does, space, examples, seconds, min(count, max_rows))
+
+
+def search_line(
+    output: int | str, does: str, space: CircuitSpace, examples: CircuitExamples, seconds: float, listed: int
+) -> str:
+    """Returns what a search will do, about how long it takes, and the memory that it needs.
+
+    Args:
+        does: the search, in words: census of 94,591 circuits.
+        listed: circuits that are listed, at most.
+    """
     return (
-        f"{what(output)}: {kind} of {count:,} circuits of {named_space(space)} on {len(examples):,} examples, "
-        f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
+        f"{what(output)}: {does} of {named_space(space)} on {len(examples):,} examples, about {lasting(seconds)} and "
+        f"at most {listed * BYTES_PER_ROW / 1e6:,.0f} MB"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.common.circuit_search import MOST_CIRCUITS, n_circuits, named_space
 from mi_runner.experiments.common.judging import analysed_parts
+from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import find_part, longest_part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.rounding import refuse_falling
@@ -87,6 +88,7 @@ def objection(
     max_table_rows: int,
     *,
     is_planted: bool = False,
+    most_circuits: int | None = MOST_CIRCUITS,
 ) -> Objection | None:
     """Returns why the circuits of last layers aren't searched; None if they are.
 
@@ -95,6 +97,8 @@ def objection(
         inputs: the family of circuits.
         max_table_rows: the most circuits that are all listed.
         is_planted: whether only circuits that keep edges of non-zero weight are looked at.
+        most_circuits: the most circuits that are searched, those of a part without a hidden layer in a table; None:
+            any number.
     """
     try:
         _, part = analysed_parts(kind, find_part(graph, last_layers))[0]
@@ -104,7 +108,7 @@ def objection(
         count = n_circuits(part, inputs, is_planted)
     except ValueError as error:
         return str(error), []
-    have, larger = f"{named_space(space)} have {count:,} circuits", [f"experiment.max_table_rows={count}"]
+    have, larger = f"{named_space(space)} have {large(count)} circuits", [f"experiment.max_table_rows={count}"]
     if is_planted and count > max_table_rows:
         why = f"{have} of edges whose weight is not 0, which must fit into a table."
         return why, larger if count <= MOST_ROWS_TYPED else []
@@ -113,8 +117,10 @@ def objection(
         return why, ["experiment.inputs=any"] if inputs == "all" else []
     if count == 1 and not is_planted:
         return f"{named_space(space)} have one circuit, the full one, so there is nothing to compare.", []
-    if count > MOST_CIRCUITS:
-        return f"{have}, more than {MOST_CIRCUITS:,}.", []
+    if most_circuits is None:
+        return None
+    if count > most_circuits:
+        return f"{have}, more than {most_circuits:,}.", []
     if not space.n_hidden and count > max_table_rows:
         return f"{have}, which must fit into a table where no layer is hidden.", larger
     return None

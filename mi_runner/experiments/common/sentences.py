@@ -40,6 +40,16 @@ def large(n: int) -> str:
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def lasting(seconds: float) -> str:
+    """Returns a time in words: 12 s, 4 min, 3.5 hours; of more than a century in powers of ten."""
+    if seconds < 120:
+        return f"{seconds:,.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:,.0f} min"
+    hours = seconds / 3600
+    return f"{hours:,.0f} hours" if 100 <= hours < 1e6 else f"{hours:.3g} hours"
+
+
 def measured(row: Mapping[str, Any], measure: str, *, among: int = 1) -> str:
     """Returns a measure of a row with its interval, 0.9726 (0.9692 to 0.9756); without it if the row has none.
 

@@ -1,0 +1,152 @@
+"""Which method counts the circuits: an exact one that fits into the budget, or a sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mi_runner.config.experiments.circuits import CircuitMethod, CircuitsConfig, CircuitTable
+from mi_runner.errors import RunFailed
+from mi_runner.experiments.circuits.output import Asked
+from mi_runner.experiments.common.circuit_search import (
+    MOST_CIRCUITS,
+    n_distinct,
+    named_space,
+    search_line,
+    seconds_of_census,
+    seconds_of_table,
+    what,
+)
+from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
+from mi_runner.experiments.common.sentences import large, lasting
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
+from mi_runner.methods.circuits.sampling import seconds_of_sample
+from mi_runner.methods.circuits.space import CircuitSpace
+
+SECONDS_OF_PART = 3600.0
+"""How long a part of a census takes, for the command in parts."""
+
+MOST_PARTS = 10_000
+"""Parts that the command has, at most."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The method that counts circuits.
+
+    Attributes:
+        method: table, census, halves or sample.
+        line: what it will do, about how long it takes, and why it was chosen.
+    """
+
+    method: str
+    line: str
+
+
+def choose(asked: Asked, examples: CircuitExamples) -> Chosen:
+    """Returns the method that counts the circuits of an output, or of all together."""
+    config, space = asked.config, asked.space
+    typed = config.method.name
+    if typed == "auto":
+        method, why = ("table", "") if asked.is_planted else _automatic(asked, examples)
+    else:
+        method, why = typed, ""
+    seconds = _seconds(method, asked, examples)
+    n = asked.n_circuits
+    does = {
+        "table": f"table of {large(n)} circuits",
+        "census": f"census of {large(n)} circuits",
+        "halves": f"halves count the valid ones of {large(n)} circuits",
+        "sample": f"a sample of {config.samples:,} of {large(n)} circuits",
+    }[method]
+    if config.parts > 1:
+        does = f"part {config.part} of {config.parts} of a {does}"
+    listed = min(n, config.max_table_rows) if method in ("table", "census") else 0
+    line = search_line(asked.output, does, space, examples, seconds / config.parts, listed)
+    return Chosen(method, line + why)
+
+
+def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, str]:
+    """Returns the method of method=auto, and why it isn't a census or a table."""
+    config, space, n = asked.config, asked.space, asked.n_circuits
+    if config.part is not None:
+        return "census", ""
+    exact = "table" if n <= config.max_table_rows else "census"
+    if exact == "table" and (config.min_node_sparsity or not space.n_hidden):
+        return exact, ""
+    seconds = _seconds(exact, asked, examples)
+    if seconds <= config.budget:
+        return exact, ""
+    limit = f"experiment.budget={config.budget:g}"
+    why = f" (experiment.method=auto: a {exact} would take about {lasting(seconds)}, more than {limit})"
+    if _halves_refused(asked, examples) is None and _seconds("halves", asked, examples) <= config.budget:
+        return "halves", why
+    return "sample", why
+
+
+def _seconds(method: str, asked: Asked, examples: CircuitExamples) -> float:
+    """Returns about how long a method takes, in seconds."""
+    if method == "sample":
+        return seconds_of_sample(asked.part, examples, asked.config.samples)
+    if method == "halves":
+        return seconds_of_halves(asked.part, examples, inputs=asked.config.inputs.name)
+    if method == "census":
+        return seconds_of_census(asked.space, n_distinct(examples), examples.has_several)
+    return seconds_of_table(asked.n_circuits, asked.space, examples)
+
+
+def _halves_refused(asked: Asked, examples: CircuitExamples) -> str | None:
+    """Returns why valid circuits can't be counted by halves; None if they can."""
+    config = asked.config
+    if asked.is_planted:
+        return "only circuits of edges whose weight is not 0 are looked at"
+    least = examples.fewest_right(config.accuracy_threshold)
+    return fits_halves(asked.part, examples, least, inputs=config.inputs.name)
+
+
+def check_halves(asked: Asked, examples: CircuitExamples) -> None:
+    """Checks that valid circuits can be counted by halves.
+
+    Raises:
+        RunFailed: they can't; the text says why, and what to type.
+    """
+    if (why := _halves_refused(asked, examples)) is not None:
+        raise RunFailed(f"experiment.method=halves: {what(asked.output)}: {why}. Type experiment.method=auto.")
+
+
+def refused(
+    config: CircuitsConfig, space: CircuitSpace, n: int, n_examples: int, *, is_planted: bool
+) -> Objection | None:
+    """Returns why circuits can't be counted as it is typed, and what to type instead; None if they can.
+
+    Args:
+        n: how many circuits there are.
+        n_examples: what they are counted on, at most.
+    """
+    have = f"{named_space(space)} have {large(n)} circuits"
+    most, typed = config.max_table_rows, f"experiment.method={config.method.name}"
+    larger = [f"experiment.max_table_rows={n}"] if n <= MOST_ROWS_TYPED else []
+    too_many = n > most or config.method not in (CircuitMethod.auto, CircuitMethod.table)
+    if config.min_node_sparsity and too_many:
+        return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", larger
+    if config.table is CircuitTable["all"] and too_many:
+        return f"experiment.table=all: {have}, more than experiment.max_table_rows={most}.", [
+            "experiment.table=auto",
+            *larger,
+        ]
+    auto = ["experiment.method=auto"]
+    if is_planted and config.method not in (CircuitMethod.auto, CircuitMethod.table):
+        return f"{typed}: of planted weights only circuits of edges that are not 0 are looked at, in a table.", auto
+    if config.method is CircuitMethod.table and n > most:
+        return f"{typed}: {have}, more than experiment.max_table_rows={most}.", [*auto, *larger]
+    if config.method in (CircuitMethod.census, CircuitMethod.halves) and not space.n_hidden:
+        return f"{typed} takes a hidden layer, and {named_space(space)} have none.", auto
+    if config.method is CircuitMethod.halves and space.sizes[-1] > 1:
+        return f"{typed} takes one output, and {named_space(space)} have {space.sizes[-1]}.", auto
+    if config.method is CircuitMethod.census and config.part is None and n > MOST_CIRCUITS:
+        seconds = seconds_of_census(space, n_examples, space.sizes[-1] > 1)
+        parts = min(MOST_PARTS, max(2, math.ceil(seconds / SECONDS_OF_PART)))
+        command = f"-m experiment.parts={parts} 'experiment.part=range(1,{parts + 1})'"
+        return f"{typed}: {have}, about {lasting(seconds)} on these cores.", [*auto, command]
+    return None

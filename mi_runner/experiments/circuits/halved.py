@@ -1,0 +1,64 @@
+"""The circuits of an output, where the valid ones are counted by halves of the last hidden layer's neurons."""
+
+from __future__ import annotations
+
+from mi_runner.experiments.circuits.choice import check_halves
+from mi_runner.experiments.circuits.output import Asked, OfOutput, number
+from mi_runner.experiments.circuits.tables import OF_MINIMALITY, between_ends, counted_edge_rows, exactly
+from mi_runner.experiments.common.sentences import counted, figure, large
+from mi_runner.experiments.common.validity import no_circuit, what_holds
+from mi_runner.machine.compiled import clock
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.halves import HalvesCount, count_by_halves
+from mi_runner.tables.declaration import names_of
+
+
+def by_halves(asked: Asked, examples: CircuitExamples) -> OfOutput:
+    """Returns the exact number of valid circuits; which circuits these are isn't known.
+
+    Args:
+        examples: those that circuits are found on.
+
+    Raises:
+        RunFailed: the circuits can't be counted so.
+    """
+    check_halves(asked, examples)
+    config, space = asked.config, asked.space
+    began = clock()
+    found: HalvesCount = count_by_halves(
+        asked.part,
+        examples,
+        ablation=config.ablation.name,
+        inputs=config.inputs.name,
+        progress=asked.setting.progress,
+    )
+    partial = found.n_valid_partial
+    row = {
+        "output": asked.output,
+        "method": "halves",
+        "n_sampled": None,
+        "n_circuits": space.count(),
+        **exactly("n_valid", found.n_valid),
+        "n_circuits_partial": space.count() - space.count_all_active(),
+        **(between_ends("n_valid_partial", None) if partial is None else exactly("n_valid_partial", partial)),
+        **dict.fromkeys(names_of(OF_MINIMALITY)),
+        **asked.cut,
+        "threshold": config.accuracy_threshold,
+        "valid_by": asked.rule,
+        "pairs_contained": number(None),
+        "mean_jaccard": number(None),
+        "seconds": clock() - began,
+    }
+    asked.setting.progress.rows("metrics", [row])
+    rows = list(counted_edge_rows(asked.part, asked.output, found.edge_counts, found.n_valid))
+    return OfOutput(row, _answer(asked, row, found.n_valid), rows)
+
+
+def _answer(asked: Asked, row: dict[str, object], n_valid: int) -> str:
+    """Returns how many circuits are valid."""
+    whole = f"the accuracy of the whole network is {figure(asked.cut['full_accuracy'])}"
+    circuits, rule = counted(asked.space.count(), "circuit"), (asked.rule, asked.config.accuracy_threshold)
+    if not n_valid:
+        return f"{asked.which}{'none' if asked.which else 'None'} of {circuits} is valid: {no_circuit(*rule)}; {whole}."
+    are = "is" if n_valid == 1 else "are"
+    return f"{asked.which}{large(n_valid)} of {circuits} {are} valid: {what_holds(*rule, n_valid)}; {whole}."
