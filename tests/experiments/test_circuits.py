@@ -21,12 +21,13 @@ from torch import nn
 
 import mi_runner
 from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation
-from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
+from mi_runner.config.experiments.circuits import CircuitMethod, CircuitsConfig, CircuitTable
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.last_layers import NARROW
+from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
@@ -770,7 +771,7 @@ def test_what_is_kept_of_the_table() -> None:
     assert set(another.tables["circuits"]["circuit"]) != set(limited.tables["circuits"]["circuit"])
     assert limited.tables["census"] == whole.tables["census"]
     assert limited.tables["edges"] == whole.tables["edges"]
-    drop = ("pairs_contained", "mean_jaccard", "seconds", "n_quasi", "n_local", "n_subset")
+    drop = ("method", "pairs_contained", "mean_jaccard", "seconds", "n_quasi", "n_local", "n_subset")
     drop += tuple(number.name for number in OF_SHARED)
     rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
     assert rows[0] == rows[1]
@@ -814,18 +815,37 @@ def test_mistakes_are_found_before_training(options: dict[str, Any], text: str) 
         circuits.check(setting(**options))
 
 
-def test_too_many_circuits_or_edges_are_refused_with_the_count() -> None:
-    data = values(20)
-    for sizes, text in (
-        ([6, 5, 5, 5, 1], r"have [\d,]{15,} circuits, more than"),
-        ([6, 8, 8, 1], "edges, more than 64"),
-    ):
-        model = MLP(sizes).eval()
-        with pytest.raises(ConfigError, match=text):
-            circuits.check(Setting(CircuitsConfig(last_layers=3), TrainingOptions(), model, data))
-    with pytest.raises(ConfigError, match=r"6-3 neurons have 115,465 circuits, which must fit into a table"):
-        config = CircuitsConfig(last_layers=1, max_table_rows=1_000)
-        circuits.check(Setting(config, TrainingOptions(), MLP([6, 3]).eval(), classes()))
+@pytest.mark.parametrize("sizes", [[6, 5, 5, 5, 1], [6, 8, 8, 1]])
+def test_a_census_that_takes_too_long_is_refused_with_the_command_in_parts(sizes: list[int]) -> None:
+    def of(**options: Any) -> Setting[CircuitsConfig]:
+        return Setting(CircuitsConfig(last_layers=3, **options), TrainingOptions(), MLP(sizes).eval(), values(20))
+
+    count = large(CircuitSpace(tuple(sizes)).count())
+    text = (
+        rf"method=census: .* have {re.escape(count)} circuits, about [\d,.e+]+ hours on these cores. Type "
+        r"experiment.method=auto or -m experiment.parts=(\d+) 'experiment.part=range\(1,(\d+)\)' or .*last_layers=2.$"
+    )
+    with pytest.raises(ConfigError, match=text) as caught:
+        circuits.check(of(method=CircuitMethod.census))
+    found = re.search(text, str(caught.value))
+    assert found is not None and int(found[1]) + 1 == int(found[2]) > 2
+    circuits.check(of())
+    circuits.check(of(method=CircuitMethod.census, parts=int(found[1]), part=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"method": "table", "max_table_rows": 20}, "method=table: .* have 717 circuits, more than .*=20. Type .*auto"),
+        ({"method": "census", "table": CircuitTable["all"]}, "table=all"),
+        ({"method": "sample", "min_node_sparsity": 0.5}, "min_node_sparsity works where all circuits fit into a table"),
+        ({"method": "census", "last_layers": 1}, "one circuit, the full one"),
+    ],
+)
+def test_methods_that_cant_count(options: dict[str, Any], text: str) -> None:
+    options["method"] = CircuitMethod[options["method"]]
+    with pytest.raises(ConfigError, match=text):
+        circuits.check(setting(**options))
 
 
 def test_an_answer_that_falls_is_refused_before_training() -> None:
@@ -940,7 +960,7 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
     np.savez("arrays.npz", x_train=x, y_train=x[:, 0].round(), x_test=x, y_test=x[:, 0].round())
     data = [f"dataset={dataset}", f"dataset.target={target}", (IMAGES | VECTORS)[dataset]]
     command = ["experiment=circuits", *data, f"model={model}"]
-    if model == "mlp" and not (dataset == "mnist" and target == "class"):
+    if model == "mlp":
         check(*command)
         return
     with pytest.raises(ConfigError) as caught:
@@ -951,8 +971,8 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
         check(*command, "model=mlp")
         return
     hint = text.removesuffix(".").rpartition(" Type ")[2]
-    assert text.startswith(NOT_A_CHAIN.get(model, "experiment.last_layers=3: layers of 3-3-3-10 neurons have 20,355"))
-    assert target == "class" or hint == NARROW
+    assert text.startswith(NOT_A_CHAIN[model])
+    assert hint == (NARROW if target == "value" else "experiment.last_layers=1")
     check(*command, *hint.split())
 
 

@@ -16,6 +16,7 @@ from numba import get_num_threads
 
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.experiments import Setting
+from mi_runner.experiments.circuits import exact
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.discovery import judgement as discovery_judgement
 from mi_runner.graph.chain import Layer, Part
@@ -115,7 +116,7 @@ def test_a_sample_as_large_as_the_limit_has_levels(more: int, is_known: bool, mo
     torch.manual_seed(3)
     model = MLP([6, 4, 2, 2, 1], torch.nn.LeakyReLU, torch.nn.LeakyReLU())
     config = CircuitsConfig(accuracy_threshold=0.5, max_table_rows=30)
-    monkeypatch.setattr(circuits, "MOST_LEVELLED", 30 + more)
+    monkeypatch.setattr(exact, "MOST_LEVELLED", 30 + more)
     table = circuits.run(Setting(config, TrainingOptions(), model.eval(), values(70))).tables["circuits"]
     assert len(table) == 30 and bool(table["minimality"].notna().any()) == is_known
 

@@ -71,7 +71,9 @@ class CircuitsConfig(ExperimentConfig):
         "examples must all be right; sample: their number is estimated, with an interval; auto: an exact one that "
         "fits into the budget, otherwise sample",
     )
-    budget: float = option(600.0, "longest time, by the estimate, that method=auto takes for an exact count", above=0)
+    budget: float = option(
+        600.0, "longest time, by the estimate, of the exact count, or of the sample, that method=auto chooses", above=0
+    )
     samples: int = option(1_000_000, "circuits that method=sample draws", at_least=1_000)
     parts: int = option(1, "into so many parts of equal time a census is cut; each run counts one of them", at_least=1)
     part: int | None = option(None, "the part of the census that this run counts, 1 to parts", at_least=1)

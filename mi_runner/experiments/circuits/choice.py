@@ -31,50 +31,56 @@ MOST_PARTS = 10_000
 """Parts that the command has, at most."""
 
 
+FEWEST_SAMPLES = 1_000
+"""Circuits that method=auto draws, at least, however long it takes."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The method that counts circuits.
 
     Attributes:
         method: table, census, halves or sample.
+        samples: circuits that a sample draws.
         line: what it will do, about how long it takes, and why it was chosen.
     """
 
     method: str
+    samples: int
     line: str
 
 
 def choose(asked: Asked, examples: CircuitExamples) -> Chosen:
     """Returns the method that counts the circuits of an output, or of all together."""
-    config, space = asked.config, asked.space
-    typed = config.method.name
-    if typed == "auto":
-        method, why = ("table", "") if asked.is_planted else _automatic(asked, examples)
-    else:
-        method, why = typed, ""
-    seconds = _seconds(method, asked, examples)
-    n = asked.n_circuits
+    config, space, n = asked.config, asked.space, asked.n_circuits
+    method, why, samples = config.method.name, "", config.samples
+    if method == "auto":
+        method, why = _automatic(asked, examples)
+        if method == "sample":
+            samples = _that_fit(asked, examples)
+    seconds = _seconds(method, asked, examples, samples) / config.parts
     does = {
         "table": f"table of {large(n)} circuits",
         "census": f"census of {large(n)} circuits",
-        "halves": f"halves count the valid ones of {large(n)} circuits",
-        "sample": f"a sample of {config.samples:,} of {large(n)} circuits",
+        "halves": f"count by halves of the valid ones of {large(n)} circuits",
+        "sample": f"sample of {samples:,} of {large(n)} circuits",
     }[method]
     if config.parts > 1:
-        does = f"part {config.part} of {config.parts} of a {does}"
+        does = f"part {config.part} of {config.parts} of the {does}"
     listed = min(n, config.max_table_rows) if method in ("table", "census") else 0
-    line = search_line(asked.output, does, space, examples, seconds / config.parts, listed)
-    return Chosen(method, line + why)
+    return Chosen(method, samples, search_line(asked.output, does, space, examples, seconds, listed) + why)
 
 
 def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, str]:
-    """Returns the method of method=auto, and why it isn't a census or a table."""
+    """Returns the method of method=auto, and why it isn't a table or a census."""
     config, space, n = asked.config, asked.space, asked.n_circuits
+    if asked.is_planted or config.min_node_sparsity:
+        return "table", ""
     if config.part is not None:
         return "census", ""
     exact = "table" if n <= config.max_table_rows else "census"
-    if exact == "table" and (config.min_node_sparsity or not space.n_hidden):
-        return exact, ""
+    if exact == "census" and not space.n_hidden:
+        return "sample", " (experiment.method=auto: they don't fit into a table)"
     seconds = _seconds(exact, asked, examples)
     if seconds <= config.budget:
         return exact, ""
@@ -85,10 +91,21 @@ def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, str]:
     return "sample", why
 
 
-def _seconds(method: str, asked: Asked, examples: CircuitExamples) -> float:
-    """Returns about how long a method takes, in seconds."""
+def _that_fit(asked: Asked, examples: CircuitExamples) -> int:
+    """Returns how many circuits are drawn, so that drawing them fits into the budget."""
+    config = asked.config
+    longer = _seconds("sample", asked, examples) / config.budget
+    return config.samples if longer <= 1 else max(FEWEST_SAMPLES, int(config.samples / longer))
+
+
+def _seconds(method: str, asked: Asked, examples: CircuitExamples, samples: int | None = None) -> float:
+    """Returns about how long a method takes, in seconds.
+
+    Args:
+        samples: circuits that a sample draws; None: those of the options.
+    """
     if method == "sample":
-        return seconds_of_sample(asked.part, examples, asked.config.samples)
+        return seconds_of_sample(asked.part, examples, asked.config.samples if samples is None else samples)
     if method == "halves":
         return seconds_of_halves(asked.part, examples, inputs=asked.config.inputs.name)
     if method == "census":

@@ -178,7 +178,7 @@ def _of_output(asked: Asked) -> OfOutput:
     chosen = choose(asked, examples)
     log.info(chosen.line)
     if chosen.method == "sample":
-        return by_sample(asked, examples)
+        return by_sample(asked, examples, chosen.samples)
     if chosen.method == "halves":
         return by_halves(asked, examples)
     return by_search(asked, examples, chosen.method)

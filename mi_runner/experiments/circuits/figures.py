@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.drawing import draw_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 MOST_CIRCUITS = 6
 """Circuits in the figure of the sparsest ones."""
+
+MOST_WRITTEN = 12
+"""Neurons of a layer of which the heat map of edges has the numbers in figures, too."""
 
 MOST_SHARED = 12
 """Circuits in the figure of a comparison of networks, the commonest first."""
@@ -38,12 +42,12 @@ def of_output(
         space: its circuits.
         output: counted from 0, or `all`.
         shares: `(n_edges,)`, the fraction of valid circuits that keep each edge.
-        n_valid: number of valid circuits.
+        n_valid: number of valid circuits, or about how many there are.
         table: the rows of circuits.parquet for this output.
     """
     drawn: dict[str, Drawing] = {}
     valid = table.loc[table["valid"], ["circuit", "n_edges"]]
-    drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
+    drawn_from = "" if len(valid) == n_valid else f" of {large(n_valid)} valid ones, drawn at random"
     if len(table):
         columns = table[["sparsity", "accuracy"]]
         drawn[f"sparsity_{output}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
@@ -98,16 +102,19 @@ def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid:
     for index, (axes, block) in enumerate(zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True)):
         n_out, n_in = block.shape
         shown = axes.imshow(block, cmap="magma", vmin=0, vmax=1)
-        for to in range(n_out):
+        is_written = max(n_out, n_in) <= MOST_WRITTEN
+        for to in range(n_out if is_written else 0):
             for source in range(n_in):
                 colour = "white" if block[to, source] < 0.6 else "black"
                 axes.text(source, to, f"{block[to, source]:.2f}", ha="center", va="center", fontsize=8, color=colour)
-        axes.set(xticks=range(n_in), yticks=range(n_out), xlabel="from", title=f"layer {index}")
+        axes.set(xlabel="from", title=f"layer {index}")
+        if is_written:
+            axes.set(xticks=range(n_in), yticks=range(n_out))
         drawing.name_ends(axes, part, index)
         if index == 0:
             axes.set_ylabel("to")
     figure.colorbar(shown, ax=axes, label="fraction of valid circuits")
-    figure.suptitle(f"edges of {n_valid:,} valid circuits", fontsize=9)
+    figure.suptitle(f"edges of {large(n_valid)} valid circuits", fontsize=9)
     return figure
 
 

@@ -68,6 +68,10 @@ def read_network(run: SavedRun) -> Network:
     metrics, edges = run.table("metrics"), run.table("edges")
     if table is None or metrics is None or edges is None:
         raise ConfigError(f"{run.name} has no circuits.parquet. Type experiment.table=auto.")
+    for method in ("sample", "halves"):
+        if "method" in metrics and (metrics["method"] == method).any():
+            why = f"by method={method}, and valid circuits are compared where all of them are counted"
+            raise ConfigError(f"{run.name} counts circuits {why}. Type experiment.method=census.")
     tensors, attrs = run.tensors("circuits"), table.attrs
     part, valid = saved_part(attrs, tensors), table[table["valid"]]
     on = _recorded(tensors, attrs)

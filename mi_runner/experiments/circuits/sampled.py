@@ -58,11 +58,12 @@ class Listed:
         return np.ones(len(self.listed), dtype=bool)
 
 
-def by_sample(asked: Asked, examples: CircuitExamples) -> OfOutput:
+def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput:
     """Returns what a sample of the circuits says.
 
     Args:
         examples: those that circuits are found on.
+        samples: how many circuits are drawn.
     """
     config, setting, part, output = asked.config, asked.setting, asked.part, asked.output
     began = clock()
@@ -72,7 +73,7 @@ def by_sample(asked: Asked, examples: CircuitExamples) -> OfOutput:
         accuracy_threshold=config.accuracy_threshold,
         ablation=config.ablation.name,
         inputs=config.inputs.name,
-        samples=config.samples,
+        samples=samples,
         most_listed=min(config.max_table_rows, MOST_LISTED),
         generator=chance.generator(setting.seed, "sampled circuits", output),
         device=setting.dataset.x_test.device,
@@ -103,8 +104,8 @@ def by_sample(asked: Asked, examples: CircuitExamples) -> OfOutput:
         **asked.cut,
         "threshold": config.accuracy_threshold,
         "valid_by": asked.rule,
-        "pairs_contained": number(pairs and pairs.contained),
-        "mean_jaccard": number(pairs and pairs.mean),
+        "pairs_contained": number(None if pairs is None else pairs.contained),
+        "mean_jaccard": number(None if pairs is None else pairs.mean),
         "seconds": seconds,
         **_judged_columns(listed, len(examples), elsewhere),
     }

@@ -589,12 +589,12 @@ def counted_edge_rows(
     """
     for place, edge in enumerate(named_edges(part, output)):
         count = None if counts is None else int(counts[place])
-        is_known = count is not None and n_valid > 0
-        in_every = count == n_valid if is_known else None
+        share = Estimate.exact(count / n_valid) if count is not None and n_valid else None
+        in_every = None if share is None else count == n_valid
         yield {
             **edge,
             "n_valid": count,
-            **between_ends("share", Estimate.exact(count / n_valid) if is_known else None),
+            **between_ends("share", share),
             "in_every": in_every,
             "without_high": 0.0 if in_every else None,
         }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS
-from mi_runner.methods.circuits.search import CircuitSearch
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.intervals import wilson_interval
 
 if TYPE_CHECKING:
@@ -55,10 +55,29 @@ class JudgedElsewhere:
         }
 
 
+class Listed(Protocol):
+    """Circuits that are listed, and which of them are valid; a search has them.
+
+    Attributes:
+        space: the circuits that they are of.
+        listed: their measures.
+        is_valid: `(K,)` bool.
+    """
+
+    @property
+    def space(self) -> CircuitSpace: ...
+
+    @property
+    def listed(self) -> CircuitMeasures: ...
+
+    @property
+    def is_valid(self) -> np.ndarray: ...
+
+
 def circuit_table(
     examples: CircuitExamples,
     output: int | str,
-    result: CircuitSearch,
+    result: Listed,
     *,
     levels: np.ndarray | None = None,
     valid_only: bool = False,
