@@ -55,7 +55,7 @@ from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights
 from tests.commands import check
 from tests.conftest import REPOSITORY, Ended
-from tests.small_data import classes, values
+from tests.small_data import values
 from tests.small_parts import all_of, examples_of, random_part
 
 PUBLISHED = {
