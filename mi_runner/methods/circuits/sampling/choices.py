@@ -16,6 +16,9 @@ import numpy as np
 WORD = 64
 """Bits that are drawn at once."""
 
+MOST_CODES = 10_000_000
+"""Up to this code a table of all codes takes less time than a sort."""
+
 
 class Choice:
     """Options with integer weights.
@@ -58,12 +61,23 @@ class Choice:
             bits += WORD
 
 
+def distinct_states(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distinct ones of `codes` `(K,)`, whole numbers from 0, in order, and the place of each code `(K,)`."""
+    if not len(codes) or codes.max() > MOST_CODES:
+        return np.unique(codes, return_inverse=True)
+    found = np.flatnonzero(np.bincount(codes))
+    places = np.empty(int(codes.max()) + 1, dtype=np.int64)
+    places[found] = np.arange(len(found))
+    return found, places[codes]
+
+
 def draw_grouped(
     states: np.ndarray, choices: Sequence[Choice], random: np.random.Generator
 ) -> np.ndarray:
     """Returns one option `(n,)` int64 for each of `states` `(n,)`, the places of their choices."""
     found = np.empty(len(states), dtype=np.int64)
-    order = np.argsort(states, kind="stable")
+    narrow = states.astype(np.uint16) if len(choices) <= 2**16 else states  # numpy sorts these by radix
+    order = np.argsort(narrow, kind="stable")
     ends = np.cumsum(np.bincount(states, minlength=len(choices)))
     for start, end, choice in zip([0, *ends[:-1]], ends, choices, strict=True):
         if end > start:

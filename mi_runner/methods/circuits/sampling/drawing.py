@@ -11,7 +11,7 @@ import numpy as np
 
 from mi_runner.methods.circuits.edges import rows_of
 from mi_runner.methods.circuits.kernels.subsets import draw_subsets
-from mi_runner.methods.circuits.sampling.choices import Choice, draw_grouped
+from mi_runner.methods.circuits.sampling.choices import Choice, distinct_states, draw_grouped
 from mi_runner.methods.circuits.sampling.matrices import MatrixDraws, Shape
 from mi_runner.methods.circuits.sampling.strata import Strata, Ways, ways_of
 
@@ -61,7 +61,7 @@ class CircuitDraws:
     def _cells(self, stratum: np.ndarray) -> np.ndarray:
         """Returns a cell of each stratum, by the cells' numbers of circuits, `(K,)`."""
         begins, numbers = self.strata.begins, self.strata.numbers
-        found, place = np.unique(stratum, return_inverse=True)
+        found, place = distinct_states(stratum)
         for one in found.tolist():
             if one not in self._of_strata:
                 self._of_strata[one] = Choice(numbers[begins[one] : begins[one + 1]])
@@ -75,14 +75,15 @@ class CircuitDraws:
 
     def _edges_of_layers(self, cells: np.ndarray) -> list[np.ndarray]:
         """Returns how many of the edges of each cell lie in each Linear layer, `(K,)` each."""
-        found, place = np.unique(cells, return_inverse=True)
-        left = self.strata.n_edges[cells]
+        found, place = distinct_states(cells)
+        active = [tuple(numbers) for numbers in self.strata.active[found].tolist()]
+        left, stride = self.strata.n_edges[cells], self._chain.edges.n + 1
         numbers = []
         for layer in range(len(self._chain.sizes) - 2):
-            states = [(*self.strata.active[cell].tolist(),) for cell in found.tolist()]
-            keys, state = np.unique(np.column_stack([place, left]), axis=0, return_inverse=True)
-            choices = [self._choice_of_edges(layer, states[cell], edges) for cell, edges in keys.tolist()]
-            numbers.append(draw_grouped(state.reshape(-1), choices, self._random))
+            states, state = distinct_states(place * stride + left)
+            keys = [divmod(code, stride) for code in states.tolist()]
+            choices = [self._choice_of_edges(layer, active[cell], edges) for cell, edges in keys]
+            numbers.append(draw_grouped(state, choices, self._random))
             left = left - numbers[-1]
         return [*numbers, left]
 
@@ -111,7 +112,7 @@ class CircuitDraws:
             self._ways = ways_of(self._chain, self.strata.matrices)
         columns = [active[:, 0]]
         for layer in range(len(self._chain.hidden) - 1, 0, -1):
-            found, place = np.unique(columns[0], return_inverse=True)
+            found, place = distinct_states(columns[0])
             choices = [self._choice_of_active(layer, number, self._ways) for number in found.tolist()]
             columns.insert(0, draw_grouped(place, choices, self._random))
         return np.column_stack(columns)
@@ -127,10 +128,10 @@ class CircuitDraws:
     def _masks(self, layer: int, sources: np.ndarray, targets: np.ndarray, n_edges: np.ndarray | None) -> np.ndarray:
         """Returns masks `(K, out, in)` between these active neurons `(K, in)` and `(K, out)`, of so many edges `(K,)`."""
         masks = np.zeros((len(sources), targets.shape[1], sources.shape[1]), dtype=bool)
-        numbers = np.column_stack([sources.sum(1), targets.sum(1)])
-        kinds, kind = np.unique(numbers, axis=0, return_inverse=True)
-        for one, (n_in, n_out) in enumerate(kinds.tolist()):
-            rows = np.flatnonzero(kind.reshape(-1) == one)
+        stride = targets.shape[1] + 1
+        kinds, kind = distinct_states(sources.sum(1) * stride + targets.sum(1))
+        for one, code in enumerate(kinds.tolist()):
+            rows, (n_in, n_out) = np.flatnonzero(kind == one), divmod(code, stride)
             shape, by_target = self._chain.shape(layer, n_in, n_out)
             if shape not in self._of_shapes:
                 self._of_shapes[shape] = MatrixDraws(shape, self.strata.matrices)

@@ -26,7 +26,7 @@ from math import comb
 import numpy as np
 
 from mi_runner.methods.circuits.kernels.subsets import draw_rows
-from mi_runner.methods.circuits.sampling.choices import Choice, draw_grouped
+from mi_runner.methods.circuits.sampling.choices import Choice, distinct_states, draw_grouped
 
 BYTE = 8
 
@@ -140,7 +140,7 @@ class MatrixDraws:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns how many uncovered and how many covered columns the next row of each matrix takes, `(K,)` each."""
         stride = self.shape.n_rows * self.shape.n_columns + 1
-        states, place = np.unique(u * stride + left, return_inverse=True)
+        states, place = distinct_states(u * stride + left)
         found = [self._choice(r, *divmod(state, stride)) for state in states.tolist()]
         option = draw_grouped(place, [choice for choice, _ in found], random)
         starts = np.cumsum([0, *(len(options) for _, options in found)])[:-1]
@@ -171,7 +171,7 @@ class MatrixDraws:
             row[:] = _not_empty(row.shape, random)
             return
         b = self.shape.n_columns
-        numbers, place = np.unique(u, return_inverse=True)
+        numbers, place = distinct_states(u)
         # The numbers of ways to go on take as long for the largest u as for all.
         after = self._matrices.covering(r - 1, b, int(numbers[-1])) if r > 1 else [1, *[0] * int(numbers[-1])]
         ways = (
