@@ -40,7 +40,7 @@ def below(state: Any, stream: int, n: int) -> int:
         refused = (_RANGE - limit) % limit
         while product & _LOW < refused:
             product = (next_word(state, stream) >> _HALF) * limit
-    return np.int64(product >> _HALF)
+    return int(product >> _HALF)
 
 
 @compiled()

@@ -62,7 +62,7 @@ class Choice:
 
 
 def distinct_states(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct ones of `codes` `(K,)`, whole numbers from 0, in order, and the place of each code `(K,)`."""
+    """Returns the distinct ones of `codes` `(K,)`, whole numbers from 0, in order, and each code's place `(K,)`."""
     if not len(codes) or codes.max() > MOST_CODES:
         return np.unique(codes, return_inverse=True)
     found = np.flatnonzero(np.bincount(codes))
@@ -71,9 +71,7 @@ def distinct_states(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found, places[codes]
 
 
-def draw_grouped(
-    states: np.ndarray, choices: Sequence[Choice], random: np.random.Generator
-) -> np.ndarray:
+def draw_grouped(states: np.ndarray, choices: Sequence[Choice], random: np.random.Generator) -> np.ndarray:
     """Returns one option `(n,)` int64 for each of `states` `(n,)`, the places of their choices."""
     found = np.empty(len(states), dtype=np.int64)
     narrow = states.astype(np.uint16) if len(choices) <= 2**16 else states  # numpy sorts these by radix

@@ -166,7 +166,7 @@ class MatrixDraws:
     def _draw_free(
         self, r: int, u: np.ndarray, uncovered: np.ndarray, row: np.ndarray, random: np.random.Generator
     ) -> None:
-        """Draws the next row of each matrix where ones are not counted: `row` `(K, b)`; its columns are then covered."""
+        """Draws the next row of each matrix, `row` `(K, b)`, where ones are not counted."""
         if not u.any():
             row[:] = _not_empty(row.shape, random)
             return

@@ -6,6 +6,7 @@ Letters: B examples, K circuits, E edges.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,20 @@ class Answers:
             return self._by_kernel(circuits)
         return right_by_tensors(self.part, self.examples, circuits, self.means, self.device)
 
+    @property
+    def right_of_full(self) -> int:
+        """The right answers of the full circuit, which are the network's."""
+        return int((self.examples.full_answers == self.examples.goal).sum())
+
     def _by_kernel(self, circuits: np.ndarray) -> np.ndarray:
         n_right = np.empty(len(circuits), dtype=np.int64)
         count_right(np.ascontiguousarray(circuits), *self.arrays, n_right)
         return n_right
 
-    @property
+    @cached_property
     def arrays(self) -> tuple[Any, ...]:
         """The examples, the layers and the goals as the kernels take them; see `kernels.sampling.count_right`."""
-        if not hasattr(self, "_arrays"):
-            object.__setattr__(self, "_arrays", kernel_arrays(self.part, self.examples, self.means))
-        return self._arrays
+        return kernel_arrays(self.part, self.examples, self.means)
 
 
 def kernel_arrays(part: Part, examples: CircuitExamples, means: Means | None) -> tuple[Any, Any, Any]:
