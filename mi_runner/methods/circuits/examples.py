@@ -131,6 +131,25 @@ def check_outputs(part: Part, examples: CircuitExamples) -> None:
         raise ArgumentError(("part", "examples"), None, problem, remedy)
 
 
+def check_search(n_inputs: int, examples: CircuitExamples, accuracy_threshold: float) -> None:
+    """Checks that examples enter a part of so many inputs, and a threshold.
+
+    Raises:
+        ArgumentError: there is no example, they have other inputs, or the threshold is not a number from 0 to 1.
+    """
+    if not len(examples) or examples.x.shape[1:] != (n_inputs,):
+        given = f"examples.x of shape {tuple(examples.x.shape)}"
+        remedy = f"give at least one row, of the {n_inputs} activations that enter the part."
+        raise ArgumentError("examples", None, f"{given}:", remedy)
+    check_share("accuracy_threshold", accuracy_threshold)
+
+
+def check_share(name: str, share: float) -> None:
+    """Raises an ArgumentError that names an option if its value is not a number from 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ArgumentError(name, f"{share:g}", "give a number between 0 and 1.")
+
+
 @dataclass(frozen=True)
 class GroupedExamples:
     """Distinct examples, sorted by their correct answers and by how often they occur.

@@ -15,7 +15,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
-from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search, check_share
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -183,13 +183,8 @@ def search_circuits(
 
 def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: float, min_node_sparsity: float) -> None:
     """Checks what a search is given; raises an ArgumentError if it doesn't fit."""
-    if not len(examples) or examples.x.shape[1:] != (space.sizes[0],):
-        given = f"examples.x of shape {tuple(examples.x.shape)}"
-        remedy = f"give at least one row, of the {space.sizes[0]} activations that enter the part."
-        raise ArgumentError("examples", None, f"{given}:", remedy)
-    for name, share in (("accuracy_threshold", accuracy_threshold), ("min_node_sparsity", min_node_sparsity)):
-        if not 0 <= share <= 1:
-            raise ArgumentError(name, f"{share:g}", "give a number between 0 and 1.")
+    check_search(space.sizes[0], examples, accuracy_threshold)
+    check_share("min_node_sparsity", min_node_sparsity)
 
 
 def _by_census(

@@ -47,6 +47,14 @@ def neuron_values(values: Any, active: int, hidden: Any, out_means: Any, terms: 
 
 
 @compiled()
+def smooth_output(z: np.float32, kind: int) -> np.float32:
+    """Returns an output, tanh or sigmoid of z, by float64: equal outputs must be as equal as torch's."""
+    if kind == TANH:
+        return np.float32(math.tanh(float(z)))
+    return np.float32(1.0 / (1.0 + math.exp(-float(z))))
+
+
+@compiled()
 def output_with(behind: Any, value: Any, weight: np.float32, kind: int, slope: np.float32, found: Any) -> None:
     """Fills `found` `(N,)` with the output behind + weight · value, after an elementwise activation."""
     if kind <= LEAKY_RELU:
@@ -56,12 +64,9 @@ def output_with(behind: Any, value: Any, weight: np.float32, kind: int, slope: n
     elif kind >= SOFTMAX:
         for e in range(value.shape[0]):
             found[e] = behind[e] + weight * value[e]
-    elif kind == TANH:  # in float64, for equal outputs must be as equal as torch's
-        for e in range(value.shape[0]):
-            found[e] = np.float32(math.tanh(float(behind[e] + weight * value[e])))
     else:
         for e in range(value.shape[0]):
-            found[e] = np.float32(1.0 / (1.0 + math.exp(-float(behind[e] + weight * value[e]))))
+            found[e] = smooth_output(behind[e] + weight * value[e], kind)
 
 
 @compiled(fastmath=REORDER)
