@@ -66,7 +66,7 @@ def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
     elsewhere = _judged(asked, judged_on, result) if judged_on else None
     compared, found_shared = _pairs(setting, output, result, levels)
     paired = clock()
-    row = _summary(asked, result, levels, compared) | {"method": method, "seconds": enumerated - began}
+    row = _summary(asked, method, result, levels, compared) | {"seconds": enumerated - began}
     row |= {} if found_shared is None else found_shared.numbers
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     truth = asked.truths.get(output)
@@ -199,13 +199,16 @@ def _levels(
     return levels
 
 
-def _summary(asked: Asked, result: CircuitSearch, levels: np.ndarray, compared: Compared | None) -> dict[str, Any]:
+def _summary(
+    asked: Asked, method: str, result: CircuitSearch, levels: np.ndarray, compared: Compared | None
+) -> dict[str, Any]:
     """Returns the row of an output in metrics.csv."""
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
     if not result.lists_every_valid:
         reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
     return {
         "output": asked.output,
+        "method": method,
         "n_circuits": result.n_circuits,
         **exactly("n_valid", result.n_valid),
         "n_circuits_partial": result.n_circuits_partial,

@@ -36,11 +36,11 @@ def by_halves(asked: Asked, examples: CircuitExamples) -> OfOutput:
     row = {
         "output": asked.output,
         "method": "halves",
-        "n_sampled": None,
         "n_circuits": space.count(),
         **exactly("n_valid", found.n_valid),
         "n_circuits_partial": space.count() - space.count_all_active(),
         **(between_ends("n_valid_partial", None) if partial is None else exactly("n_valid_partial", partial)),
+        "n_sampled": None,
         **dict.fromkeys(names_of(OF_MINIMALITY)),
         **asked.cut,
         "threshold": config.accuracy_threshold,

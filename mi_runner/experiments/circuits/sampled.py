@@ -30,7 +30,8 @@ from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure_by_tensors
 from mi_runner.methods.circuits.overlaps import overlaps
-from mi_runner.methods.circuits.sampling import SampledCircuits, sample_circuits
+from mi_runner.methods.circuits.sampling.result import SampledCircuits
+from mi_runner.methods.circuits.sampling.sample import sample_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
@@ -95,11 +96,11 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
     row = {
         "output": output,
         "method": "sample",
-        "n_sampled": found.n_sampled,
         "n_circuits": found.n_circuits,
         **between_ends("n_valid", found.n_valid),
         "n_circuits_partial": found.n_circuits_partial,
         **between_ends("n_valid_partial", found.n_valid_partial),
+        "n_sampled": found.n_sampled,
         **dict.fromkeys(names_of(OF_MINIMALITY)),
         **asked.cut,
         "threshold": config.accuracy_threshold,
