@@ -258,7 +258,7 @@ def _of_output(
     valid_only = config.table is CircuitTable["valid"]
     listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
     if truths:
-        listed = with_truth_columns(listed, truth)
+        listed = with_truth_columns(listed, result.space.edges, truth)
     edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
         result,

@@ -37,6 +37,7 @@ from mi_runner.tables.declaration import (
     TableType,
     ends_of,
 )
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mi_runner.graph.chain import Part
+    from mi_runner.methods.circuits.edges import Edges
     from mi_runner.methods.circuits.search import CircuitSearch
     from mi_runner.methods.circuits.table import JudgedElsewhere
 
@@ -439,7 +441,7 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
     """
     is_valid = result.is_valid
     found, later = result.listed.n_correct / n_found, elsewhere.measures.n_correct / elsewhere.n_examples
-    is_sparsest = is_valid & (np.bitwise_count(result.listed.circuit) == (result.fewest_edges or 0))
+    is_sparsest = is_valid & (n_kept(result.listed.circuit) == (result.fewest_edges or 0))
     if int(is_sparsest.sum()) < result.n_cardinal:
         is_sparsest[:] = False
 
@@ -473,13 +475,12 @@ def n_equally_valid(result: CircuitSearch, truth: int | None) -> int | None:
     return None if truth is None else int(result.counts[:, : truth.bit_count() + 1, result.least_correct :].sum())
 
 
-def with_truth_columns(listed: DataFrame, truth: int | None) -> DataFrame:
+def with_truth_columns(listed: DataFrame, edges: Edges, truth: int | None) -> DataFrame:
     """Returns a table of circuits with how each compares with the true one, `truth` as bits; None: empty columns."""
     if truth is None:
         return listed.assign(contains_truth=None, is_truth=None)
-    circuits = listed["circuit"].to_numpy()
-    is_truth = circuits == np.uint64(truth)
-    return listed.assign(contains_truth=np.uint64(truth) & ~circuits == 0, is_truth=is_truth)
+    circuits = edges.bits(listed["circuit"].to_numpy())
+    return listed.assign(contains_truth=circuits & truth == truth, is_truth=circuits == truth)
 
 
 def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ class Prefixes:
     """Kept edges into all hidden layers but the last, and the values of the neurons behind the last hidden layer.
 
     Attributes:
-        bits: `(P,)` uint64.
+        bits: `(P,)`, the kept edges of each prefix.
         active: `(P,)` int64, active neurons behind the last hidden layer, as bits.
         values: `(P, n, B)` float32.
     """
@@ -63,10 +63,10 @@ def prefixes_of(
     for prefix in _extended(part, space, ((0, inputs, values) for inputs in used), 0, means):
         batch.append(prefix)
         if len(batch) == most:
-            yield _stacked(batch)
+            yield _stacked(space, batch)
             batch = []
     if batch:
-        yield _stacked(batch)
+        yield _stacked(space, batch)
 
 
 def _extended(
@@ -89,7 +89,8 @@ def _configurations(
     An inactive neuron's value is never read, because its outgoing edges are left out.
     """
     this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
-    subsets = [mask for mask in range(1 << n_in) if not mask & ~active]
+    # Of a single neuron all keep all, and there may be many of them.
+    subsets = [0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active]
     kept = torch.tensor([[bool(mask >> i & 1) for i in range(n_in)] for mask in subsets])
     inputs = torch.from_numpy(values)
     # (n_out, masks, B): every neuron with every choice of inputs, once
@@ -111,9 +112,29 @@ def _configurations(
             yield bits | edges, alive, neurons[range(n_out), rows]
 
 
-def _stacked(batch: list[_State]) -> Prefixes:
+def _stacked(space: CircuitSpace, batch: list[_State]) -> Prefixes:
     bits, active, values = zip(*batch, strict=True)
-    return Prefixes(np.array(bits, dtype=np.uint64), np.array(active, dtype=np.int64), np.stack(values))
+    return Prefixes(space.edges.bits(bits), np.array(active, dtype=np.int64), np.stack(values))
+
+
+def with_tails(space: CircuitSpace, prefixes: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    """Returns circuits `(K,)`, bits, from their prefixes `(K,)`, bits, and their tails `(K,)` uint64.
+
+    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64, for of
+    more all circuits can't be looked at.
+    """
+    whole: np.ndarray = prefixes | tails.astype(prefixes.dtype) << space.offsets[-2]
+    return whole
+
+
+def tails_of(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
+    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`."""
+    return (circuits >> space.offsets[-2]).astype(np.uint64)
+
+
+def tail_offsets(space: CircuitSpace) -> np.ndarray:
+    """Returns the bits of a tail at which the last hidden layer's and the outputs' edges begin, `(2,)` int64."""
+    return np.array(space.offsets[-2:], dtype=np.int64) - space.offsets[-2]
 
 
 def rows_of_prefix(space: CircuitSpace, n_active: int) -> int:

@@ -15,6 +15,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -92,7 +93,7 @@ class CircuitSearch:
 
     @property
     def valid(self) -> np.ndarray:
-        """The listed circuits that are valid, `(K,)` uint64."""
+        """The listed circuits that are valid, `(K,)`, bits."""
         return self.listed.circuit[self.is_valid]
 
 
@@ -132,9 +133,9 @@ def search_circuits(
             a census.
 
     Raises:
-        ArgumentError: the part has other outputs than the examples or too many edges, its inputs are not the examples',
-            there is no example, an option is out of its range, the last activation falls, or a part without hidden
-            layers has more circuits than fit into a table.
+        ArgumentError: the part has other outputs than the examples, its inputs are not the examples', there is no
+            example, an option is out of its range, the last activation falls, or a part without hidden layers has more
+            circuits than fit into a table.
 
     Example:
         >>> import torch
@@ -220,7 +221,7 @@ def _measured(
     progress: Progress | None,
 ) -> CircuitMeasures:
     """Returns the measures of all circuits."""
-    if device.type == "cuda" and space.n_hidden and not examples.has_several:
+    if device.type == "cuda" and space.n_hidden and space.count() > 1 and not examples.has_several:
         batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
@@ -251,7 +252,7 @@ def in_a_table(
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
     right = listed.right(examples.valid_by)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
-    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), right), 1)
+    np.add.at(counts, (space.n_active(listed.circuit), n_kept(listed.circuit), right), 1)
     edge_counts = space.edge_counts(listed.circuit[right >= least_correct])
     return CircuitSearch(space, listed, counts, edge_counts, least_correct, right)
 
