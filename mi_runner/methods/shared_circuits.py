@@ -24,6 +24,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.circuit import pair_shares
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.random_overlap import mean_overlap
 from mi_runner.methods.circuits.search import CircuitSearch

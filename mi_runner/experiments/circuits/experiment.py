@@ -75,6 +75,7 @@ from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import ALL
+from mi_runner.tables.whole_numbers import large
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -117,7 +118,7 @@ def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_plan
         return found
     _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
     count = n_circuits(part, inputs, is_planted)
-    have = f"{named_space(CircuitSpace(part.sizes, inputs))} have {count:,} circuits"
+    have = f"{named_space(CircuitSpace(part.sizes, inputs))} have {large(count)} circuits"
     larger = f"experiment.max_table_rows={count}"
     if config.min_node_sparsity and count > most:
         return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
@@ -258,7 +259,7 @@ def _of_output(
     valid_only = config.table is CircuitTable["valid"]
     listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
     if truths:
-        listed = with_truth_columns(listed, result.space.edges, truth)
+        listed = with_truth_columns(listed, truth)
     edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
         result,

@@ -25,6 +25,7 @@ from mi_runner.experiments.common.circuit_columns import (
     end_names,
 )
 from mi_runner.experiments.common.validity import VALID_BY
+from mi_runner.methods.circuits.edges import WORD, as_bits, n_kept
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -37,7 +38,6 @@ from mi_runner.tables.declaration import (
     TableType,
     ends_of,
 )
-from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mi_runner.graph.chain import Part
-    from mi_runner.methods.circuits.edges import Edges
     from mi_runner.methods.circuits.search import CircuitSearch
     from mi_runner.methods.circuits.table import JudgedElsewhere
 
@@ -475,11 +474,12 @@ def n_equally_valid(result: CircuitSearch, truth: int | None) -> int | None:
     return None if truth is None else int(result.counts[:, : truth.bit_count() + 1, result.least_correct :].sum())
 
 
-def with_truth_columns(listed: DataFrame, edges: Edges, truth: int | None) -> DataFrame:
+def with_truth_columns(listed: DataFrame, truth: int | None) -> DataFrame:
     """Returns a table of circuits with how each compares with the true one, `truth` as bits; None: empty columns."""
     if truth is None:
         return listed.assign(contains_truth=None, is_truth=None)
-    circuits = edges.bits(listed["circuit"].to_numpy())
+    column = listed["circuit"].to_numpy()
+    circuits = as_bits(column, WORD if column.dtype == np.uint64 else WORD + 1)
     return listed.assign(contains_truth=circuits & truth == truth, is_truth=circuits == truth)
 
 

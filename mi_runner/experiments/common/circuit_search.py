@@ -10,6 +10,7 @@ from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import count_family, nonzero_edges
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.names import ALL
+from mi_runner.tables.whole_numbers import large
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
@@ -63,6 +64,6 @@ def estimate(
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
         seconds *= LONGER_COUNTED if examples.has_several else 1
     return (
-        f"{what(output)}: {kind} of {count:,} circuits of {named_space(space)} on {len(examples):,} examples, "
+        f"{what(output)}: {kind} of {large(count)} circuits of {named_space(space)} on {len(examples):,} examples, "
         f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
     )

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, SAME, Compared
+from mi_runner.tables.whole_numbers import large
 
 MOST_NAMED = 5
 """Names in a sentence; of more, the others are counted."""
@@ -24,6 +25,16 @@ def figure(value: float | None) -> str:
     if value == int(value) and abs(value) >= 1e4:
         return f"{int(value):,}"
     return f"{value:.4g}" if value >= 0 else f"−{-value:.4g}"
+
+
+def lasting(seconds: float) -> str:
+    """Returns a time in words: 12 s, 4 min, 3.5 hours; of more than a century in powers of ten."""
+    if seconds < 120:
+        return f"{seconds:,.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:,.0f} min"
+    hours = seconds / 3600
+    return f"{hours:,.0f} hours" if 100 <= hours < 1e6 else f"{hours:.3g} hours"
 
 
 def measured(row: Mapping[str, Any], measure: str, *, among: int = 1) -> str:
@@ -60,7 +71,7 @@ def between(value: float | None, low: float | None, high: float | None) -> str:
 
 def counted(n: int, one: str, more: str = "") -> str:
     """Returns a number with its noun: 1 circuit, 19,162 circuits."""
-    return f"{n:,} {one if n == 1 else more or f'{one}s'}"
+    return f"{large(n)} {one if n == 1 else more or f'{one}s'}"
 
 
 def listed(names: Sequence[str], others: str = "others") -> str:

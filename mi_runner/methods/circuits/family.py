@@ -23,6 +23,7 @@ from mi_runner.methods.circuits.measures import CircuitMeasures, measure_by_tens
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, in_a_table
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+from mi_runner.tables.whole_numbers import large
 
 MOST_SOURCES = 20
 """Edges of a family into one neuron, at most: their sets are listed."""
@@ -98,7 +99,7 @@ def search_family(
     check_outputs(part, examples)
     space = CircuitSpace(part.sizes, inputs)
     if (count := count_family(space, family)) > max_table_rows:
-        problem = f"there are {count:,} circuits of these edges, more than {{max_table_rows}}={max_table_rows}."
+        problem = f"there are {large(count)} circuits of these edges, more than {{max_table_rows}}={max_table_rows}."
         raise ArgumentError("max_table_rows", max_table_rows, problem, f"Type {{max_table_rows}}={count}.")
     measured = measure_family(part, examples, circuits_of_family(space, family), ablation=ablation, progress=progress)
     least_correct = examples.fewest_right(accuracy_threshold)
@@ -159,9 +160,7 @@ def _ways_to_feed(sources: list[int], needed: int) -> Counter[int]:
     return ways
 
 
-def _fed(
-    space: CircuitSpace, layer: int, sources: list[int], needed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _fed(space: CircuitSpace, layer: int, sources: list[int], needed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns each choice of edges of a layer into the needed targets, and the sources that it uses, both as bits."""
     n_in, start = space.sizes[layer], space.offsets[layer]
     bits, used = space.edges.bits([0]), as_bits([0], n_in)

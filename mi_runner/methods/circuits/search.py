@@ -20,6 +20,7 @@ from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+from mi_runner.tables.whole_numbers import large
 
 MOST_ROWS = 5_000_000
 """Default of the largest number of circuits in a table."""
@@ -163,19 +164,16 @@ def search_circuits(
         measured = _measured(part, examples, space, ablation, device, progress)
         return in_a_table(measured, examples, space, least_correct, min_node_sparsity)
     if not space.n_hidden:
-        problem = f"a part without hidden layers has {space.count():,} circuits, more than {max_table_rows:,}, and a "
-        raise ArgumentError(
-            "max_table_rows",
-            None,
-            f"{problem}census takes a hidden layer.",
-            f"Type {space.count()} or analyse more layers.",
-        )
+        n = large(space.count())
+        problem = f"a part without hidden layers has {n} circuits, more than {max_table_rows:,}, and a census takes a "
+        remedy = f"Type {n.replace(',', '')} or analyse more layers."
+        raise ArgumentError("max_table_rows", None, f"{problem}hidden layer.", remedy)
     if _least_left_out(space, min_node_sparsity):
         raise ArgumentError(
             ("min_node_sparsity", "max_table_rows"),
             min_node_sparsity,
             f"{{min_node_sparsity}}={min_node_sparsity:g} works where all circuits fit into a table: there are "
-            f"{space.count():,}, and {{max_table_rows}}={max_table_rows}.",
+            f"{large(space.count())}, and {{max_table_rows}}={max_table_rows}.",
         )
     most = max_table_rows if most_listed is None else most_listed
     salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0

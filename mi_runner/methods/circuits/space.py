@@ -183,9 +183,9 @@ def _count(space: CircuitSpace) -> int:
 def ways_into_layer(ways: Mapping[int, int], size: int) -> dict[int, int]:
     """Returns, for a layer of `size` neurons, the ways to have so many of them active, from those of the layer before.
 
-    For a active neurons they are C(size, a) · Σ over b of ways[b] · M(a, b). M(a, b), the number of a×b matrices without
-    an empty row or column, is by inclusion and exclusion the a-th difference at 0 of (2^k − 1)^b: each of the b neurons
-    before leads to some of k neurons. So the sum is that of Σ over b of ways[b] · (2^k − 1)^b.
+    For a active neurons they are C(size, a) · Σ over b of ways[b] · M(a, b). By inclusion and exclusion M(a, b), the
+    number of a×b matrices without an empty row or column, is the a-th difference at k = 0 of (2^k − 1)^b: each of the b
+    neurons before leads to some of k neurons. So the sum is the a-th difference of Σ over b of ways[b] · (2^k − 1)^b.
 
     Args:
         ways: active neurons of the layer before → ways, numbers of any size.

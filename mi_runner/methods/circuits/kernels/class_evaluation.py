@@ -338,8 +338,8 @@ def evaluate_class_prefixes(
         answers: `(G, 2)` int64, the correct answer and the full network's answer in each group.
         full: `(K, N)` float32, the full network's outputs.
         all_outputs: whether circuits must keep an edge to every output.
-        tails, n_correct, n_agreeing, squares: the rows, as for `evaluation.evaluate_prefixes`; a tail has the edges into
-            the last hidden layer and into all outputs. Squares are the mean over the outputs of the sums over the
+        tails, n_correct, n_agreeing, squares: the rows, as for `evaluation.evaluate_prefixes`; a tail has the edges
+            into the last hidden layer and into all outputs. Squares are the mean over the outputs of the sums over the
             examples.
     """
     for p in prange(active.shape[0]):
