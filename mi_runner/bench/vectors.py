@@ -160,10 +160,13 @@ def _network_arrays(part: Part, on: Recorded, family: np.ndarray | None) -> dict
 
 
 def _every_circuit(part: Part, on: Recorded, family: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Returns every circuit `(N,)` uint64, ascending, and its mse by each ablation; nothing if there are too many."""
+    """Returns every circuit `(N,)` uint64, ascending, and its mse by each ablation.
+
+    Nothing if there are too many, or more than 64 edges.
+    """
     space = CircuitSpace(part.sizes, "any")
     bits = space.full if family is None else int(bits_of(family[None])[0])
-    if count_family(space, bits) > MOST_LISTED:
+    if not space.edges.fit_in_a_word or count_family(space, bits) > MOST_LISTED:
         return {}
     circuits = circuits_of_family(space, bits)
     x, rows = on.entering.double(), space.edges.rows(circuits)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from mi_runner.errors import ArgumentError
-from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.edges import WORD, bits_of, words_of
 from mi_runner.methods.circuits.kernels.pairs import mean_overlaps
 from mi_runner.methods.circuits.overlaps import PairCounts, overlaps
 from mi_runner.methods.circuits.random_overlap import MOST_EDGES, random_distribution, well_formed
@@ -80,7 +80,7 @@ def chance_overlap(space: CircuitSpace, sizes: np.ndarray, seed: int) -> ChanceO
     families = _drawn_exactly(space, of_families, random) if is_exact else _sampled(space, of_families, seed)
     if families is None:
         return None
-    means = mean_overlaps(families)
+    means = mean_overlaps(words_of(families.reshape(-1), -(-space.n_edges // WORD)).reshape(*families.shape, -1))
     pairs = random_distribution(space, sizes)
     error = 0.0
     if pairs is None:
@@ -102,7 +102,7 @@ def _sizes_of_family(sizes: np.ndarray) -> np.ndarray:
 
 
 def _drawn_exactly(space: CircuitSpace, of_families: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Returns circuits `(F, n)` uint64 of these numbers of edges, from the list of all."""
+    """Returns circuits `(F, n)`, bits, of these numbers of edges, from the list of all."""
     circuits = well_formed(space)
     begins = np.searchsorted(np.bitwise_count(circuits), np.arange(space.n_edges + 2))
     begin, end = begins[of_families], begins[of_families + 1]
@@ -111,9 +111,9 @@ def _drawn_exactly(space: CircuitSpace, of_families: np.ndarray, random: np.rand
 
 
 def _sampled(space: CircuitSpace, of_families: np.ndarray, seed: int) -> np.ndarray | None:
-    """Returns circuits `(F, n)` uint64 of these numbers of edges by a sampler; None if too few of them are found."""
+    """Returns circuits `(F, n)`, bits, of these numbers of edges by a sampler; None if too few of them are found."""
     sampler = CircuitSampler(space.sizes, torch.Generator().manual_seed(seed))
-    families = np.empty(of_families.shape, dtype=np.uint64)
+    families = np.empty(of_families.shape, dtype=space.edges.bits([]).dtype)
     for size in np.unique(of_families).tolist():
         of_size = of_families == size
         found = of_family(space, sampler, size, int(of_size.sum()))
@@ -124,7 +124,7 @@ def _sampled(space: CircuitSpace, of_families: np.ndarray, seed: int) -> np.ndar
 
 
 def of_family(space: CircuitSpace, sampler: CircuitSampler, size: int, n: int) -> np.ndarray | None:
-    """Returns n circuits of the family `(n,)` uint64, drawn uniformly among those with so many edges.
+    """Returns n circuits of the family `(n,)`, bits, drawn uniformly among those with so many edges.
 
     The sampler's circuits may leave inputs and outputs out. Those that the family lacks are dropped. None where
     too few of many draws are left.

@@ -229,7 +229,7 @@ class Recurrence:
     Attributes:
         n_networks: the number of networks.
         edges: `(E,)` int64, networks with a circuit that keeps the edge.
-        circuits: `(C,)` uint64, ascending, every circuit that a network has, as bits.
+        circuits: `(C,)`, bits, ascending, every circuit that a network has, as bits.
         counts: `(C,)` int64, networks that have it.
     """
 
@@ -239,7 +239,7 @@ class Recurrence:
     counts: np.ndarray
 
     def count(self, circuits: np.ndarray) -> np.ndarray:
-        """Returns the networks that have each of these circuits `(K,)` uint64; 0 for a circuit that none has."""
+        """Returns the networks that have each of these circuits `(K,)`, bits; 0 for a circuit that none has."""
         places = np.searchsorted(self.circuits, circuits).clip(max=len(self.circuits) - 1)
         return np.where(self.circuits[places] == circuits, self.counts[places], 0)
 
@@ -248,7 +248,7 @@ def recurrence(kept: Sequence[np.ndarray], matchings: Sequence[Matching]) -> Rec
     """Returns how often edges and circuits recur over networks.
 
     Args:
-        kept: for each network the kept edges `(K, E)` bool of its circuits in its own order; E at most 64, K not 0.
+        kept: for each network the kept edges `(K, E)` bool of its circuits in its own order; K not 0.
         matchings: for each network, how its units are matched to the first network's.
 
     Raises:
@@ -294,7 +294,7 @@ def random_recurrence(
         kept: as for `recurrence`.
         sizes: neurons of each layer, inputs first.
         fixed: for each layer, whether its neurons keep their names: data and outputs.
-        circuits: `(C,)` uint64, the circuits to count, in the names of the first network.
+        circuits: `(C,)`, bits, the circuits to count, in the names of the first network.
         draws: the number of random matchings, at least 1.
     """
     own = tuple(np.arange(size) for size in sizes)

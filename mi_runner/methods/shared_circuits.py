@@ -24,6 +24,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.circuit import pair_shares
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.random_overlap import mean_overlap
 from mi_runner.methods.circuits.search import CircuitSearch
@@ -45,7 +46,7 @@ MOST_BITS = 24
 PERCENTILES = (2.5, 97.5)
 
 AreValid = Callable[[np.ndarray], np.ndarray]
-"""Whether each of the circuits `(K,)` uint64, in the network's own names, is valid in it, `(K,)` bool."""
+"""Whether each of the circuits `(K,)`, bits, in the network's own names, is valid in it, `(K,)` bool."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class ValidCircuits:
 
     Attributes:
         space: the circuits that were searched.
-        listed: `(K,)` uint64, ascending; all valid circuits, or a random sample of them.
+        listed: `(K,)`, bits, ascending; all valid circuits, or a random sample of them.
         n_valid: valid circuits, listed or not.
         edge_counts: `(E,)` valid circuits, listed or not, that keep each edge.
         fewest_edges: of a valid circuit, listed or not; None if there is none.
@@ -85,8 +86,8 @@ class ValidCircuits:
 
     @property
     def smallest(self) -> np.ndarray:
-        """The listed circuits with the fewest edges, `(F,)` uint64; there are `n_smallest` of them, listed or not."""
-        return self.listed[np.bitwise_count(self.listed) == (self.fewest_edges or 0)]
+        """The listed circuits with the fewest edges, `(F,)`, bits; there are `n_smallest` of them, listed or not."""
+        return self.listed[n_kept(self.listed) == (self.fewest_edges or 0)]
 
     @property
     def backbone(self) -> np.ndarray:
@@ -101,7 +102,7 @@ class ValidCircuits:
     @property
     def sizes(self) -> np.ndarray:
         """The listed circuits of each number of edges, `(E + 1,)`."""
-        return np.bincount(np.bitwise_count(self.listed), minlength=self.space.n_edges + 1)
+        return np.bincount(n_kept(self.listed), minlength=self.space.n_edges + 1)
 
     def are_valid(self, circuits: np.ndarray) -> np.ndarray | None:
         """Returns whether each of the circuits is valid; None if that isn't known."""
@@ -181,7 +182,7 @@ class SharedCircuits:
         backbone: edges that all valid circuits keep.
         edges: of a valid circuit, mean; in common: the sum over the edges of the smaller share of the valid circuits
             that keep it.
-        common: `(C,)` uint64, the circuits that are valid in both networks; None where they aren't known.
+        common: `(C,)`, bits, the circuits that are valid in both networks; None where they aren't known.
         common_backbone: `(E,)` bool.
         second_shares: `(E,)` the fraction of the second network's valid circuits that keep each edge.
         valid_in_other: of each network the valid circuits that were looked for in the other; None: can't be known.
@@ -206,10 +207,10 @@ class SharedCircuits:
 
 
 def renamed(circuits: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Returns circuits `(K,)` uint64 whose edge e is edge `places[e]` of those given; see `edges_by_name`."""
-    found = np.zeros(len(circuits), dtype=np.uint64)
+    """Returns circuits `(K,)`, bits, whose edge e is edge `places[e]` of those given; see `edges_by_name`."""
+    found = circuits & 0
     for edge, place in enumerate(places.tolist()):
-        found |= (circuits >> np.uint64(place) & np.uint64(1)) << np.uint64(edge)
+        found |= (circuits >> place & 1) << edge
     return found
 
 
@@ -336,7 +337,7 @@ def _checked(circuits: np.ndarray, of: int, other: ValidCircuits, generator: np.
     """Returns how many circuits are valid in the other network; None if that can't be known.
 
     Args:
-        circuits: `(K,)` uint64, in the other network's names.
+        circuits: `(K,)`, bits, in the other network's names.
         of: how many there are, listed or not.
     """
     looked_for = circuits if other.lists_all else _sample(circuits, MOST_JUDGED, generator)
@@ -430,5 +431,5 @@ def _overlaps(
 
 
 def _between(first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> float | None:
-    """Returns the mean overlap of a circuit of the first and one of the second, both `(K,)` uint64 in one naming."""
+    """Returns the mean overlap of a circuit of the first and one of the second, both `(K,)`, bits in one naming."""
     return overlaps(*(_sample(circuits, MOST_COMPARED, generator) for circuits in (first, second))).mean

@@ -14,9 +14,6 @@ import numpy as np
 
 from mi_runner.models.formulas import Formula
 
-MOST_EDGES = 64
-"""Edges of a network of which a circuit is one integer."""
-
 INPUT, OUTPUT, CARRIER, DISTRACTOR, ROTATED, DEAD = "input", "output", "carrier", "distractor", "rotated", "dead"
 """What a neuron is that is no gate."""
 
@@ -113,8 +110,8 @@ class Truth:
                 yield Edge(layer, int(source), int(target), float(weight[target, source]))
 
     @property
-    def circuit(self) -> int | None:
-        """The planted circuit as one integer, in which edge e of the network is bit e; None of more than 64 edges."""
+    def circuit(self) -> int:
+        """The planted circuit as one integer, in which edge e of the network is bit e."""
         return bits_of(self.planted)
 
     def neuron(self, site: int, place: int) -> Neuron:
@@ -122,7 +119,7 @@ class Truth:
         return self.neurons[sum(self.sizes[:site]) + place]
 
 
-def bits_of(masks: tuple[np.ndarray, ...]) -> int | None:
-    """Returns the edges of masks `(out, in)` as bits, the first being bit 0; None if the layers have more than 64."""
+def bits_of(masks: tuple[np.ndarray, ...]) -> int:
+    """Returns the edges of masks `(out, in)` as bits, the first being bit 0."""
     flat = np.concatenate([mask.reshape(-1) for mask in masks])
-    return None if len(flat) > MOST_EDGES else sum(1 << int(edge) for edge in np.flatnonzero(flat))
+    return sum(1 << int(edge) for edge in np.flatnonzero(flat))

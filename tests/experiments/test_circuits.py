@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +28,6 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.last_layers import NARROW
-from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
@@ -47,10 +47,11 @@ from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import search_circuits
-from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, full_matrices
+from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, ways_into_layer
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
+from mi_runner.tables.whole_numbers import large
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights
 from tests.commands import check
@@ -81,7 +82,9 @@ def test_counts_are_the_published_ones(sizes: tuple[int, ...]) -> None:
 def test_matrices_without_an_empty_row_or_column_by_counting() -> None:
     for a, b in itertools.product(range(1, 4), repeat=2):
         every = (np.array(bits).reshape(a, b) for bits in itertools.product((0, 1), repeat=a * b))
-        assert full_matrices(a, b) == sum(matrix.any(0).all() and matrix.any(1).all() for matrix in every)
+        n_full = sum(matrix.any(0).all() and matrix.any(1).all() for matrix in every)
+        assert ways_into_layer({b: 5}, a)[a] == 5 * n_full
+        assert ways_into_layer({b: 5, 4: 0}, 4)[a] == 5 * n_full * math.comb(4, a)
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
@@ -143,7 +146,6 @@ def test_the_order_of_bits() -> None:
     [
         ((3,), "an output layer"),
         ((3, 0, 1), "positive sizes"),
-        ((8, 8, 1), "72 edges, more than 64"),
     ],
 )
 def test_spaces_that_there_are_not(sizes: tuple[int, ...], text: str) -> None:

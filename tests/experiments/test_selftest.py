@@ -228,8 +228,8 @@ BREAKS: list[tuple[str, str, Break, str]] = [
     ("a summand is forgotten", f"{SELF}.ablation:contributions", after(lambda rows: rows[1:]), "contributions/sum"),
     (
         "an empty row is allowed",
-        f"{METHODS}.circuits.space:full_matrices",
-        after(lambda n: n + 1),
+        f"{METHODS}.circuits.space:ways_into_layer",
+        after(lambda ways: {active: n + 1 for active, n in ways.items()}),
         "circuits/count_2331 circuits/count_3441",
     ),
     (
@@ -487,7 +487,7 @@ BREAKS: list[tuple[str, str, Break, str]] = [
 @pytest.fixture(autouse=True)
 def uncached() -> Iterator[None]:
     """Forgets what is kept of a broken library."""
-    kept = [algorithms.algorithms, import_module(f"{METHODS}.circuits.space").full_matrices]
+    kept = [algorithms.algorithms, import_module(f"{METHODS}.circuits.space")._count]
     for function in kept:
         function.cache_clear()
     yield

@@ -238,4 +238,7 @@ def test_chance_of_too_few_circuits_and_of_a_family_that_the_sampler_misses(monk
 
 def test_means_of_families_are_those_of_each() -> None:
     families = np.random.default_rng(0).integers(1, 2**30, (5, 8), dtype=np.uint64)
-    assert mean_overlaps(families).tolist() == pytest.approx([overlap(family) for family in families])
+    expected = [overlap(family) for family in families]
+    assert mean_overlaps(families[..., None]).tolist() == pytest.approx(expected)
+    second_word = np.stack([families & np.uint64(2**10 - 1), families >> np.uint64(10)], axis=-1)
+    assert mean_overlaps(second_word).tolist() == pytest.approx(expected)

@@ -111,10 +111,9 @@ def test_network_and_planted_circuit_answer_as_the_formula(text: str, options: d
     truth, x = truth_of(network), network.dataset.x_test
     side = evaluated(text, 3)
     assert ((network.model(x)[:, 0] > 0.5).numpy() == side).all()
-    assume(truth.circuit is not None)
     part = part_of(network)
     for means in (None, part.means(x)):
-        circuit = Circuit(part, truth.circuit or 0, means=means)
+        circuit = Circuit(part, truth.circuit, means=means)
         assert ((circuit.apply(x) > 0.5).numpy() == side).all()
 
 

@@ -18,11 +18,12 @@ from mi_runner.experiments.common.circuit_search import (
     what,
 )
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
-from mi_runner.experiments.common.sentences import large, lasting
+from mi_runner.experiments.common.sentences import lasting
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
 from mi_runner.methods.circuits.sampling.sample import seconds_of_sample
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables.whole_numbers import large
 
 SECONDS_OF_PART = 3600.0
 """How long a part of a census takes, for the command in parts."""

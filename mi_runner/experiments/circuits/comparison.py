@@ -21,6 +21,7 @@ from mi_runner.experiments.circuits.networks import Matched, Network, match, rea
 from mi_runner.experiments.circuits.shared import Pair, edge_names
 from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED_BY_TWO
 from mi_runner.experiments.common.sentences import counted, figure
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.matching import edges_by_name, random_recurrence, recurrence
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
@@ -144,7 +145,7 @@ def _rows(
         return
     kept = [space.edges.rows(network.outputs[output].smallest) for network, _ in having]
     found = recurrence(kept, [matching for _, matching in having])
-    order = np.lexsort((found.circuits, np.bitwise_count(found.circuits), -found.counts))
+    order = np.lexsort((found.circuits, n_kept(found.circuits), -found.counts))
     circuits, counts = found.circuits[order], found.counts[order]
     fixed = [all(ways) for ways in zip(*(one.fixed for one in matched), strict=True)]
     # The first of these networks keeps its names also where it isn't the one that all are matched to.

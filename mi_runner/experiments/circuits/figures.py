@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
-from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.drawing import draw_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.declaration import Row
+from mi_runner.tables.whole_numbers import large
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,7 +54,10 @@ def of_output(
     if n_valid:
         drawn[f"edges_{output}"] = partial(_edge_heat_map, part, space, shares, n_valid)
     if len(valid):
-        sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
+        circuits, n_edges = space.edges.bits(valid["circuit"].to_numpy()), valid["n_edges"].to_numpy()
+        shown = min(MOST_CIRCUITS, len(circuits))
+        few = n_edges <= np.partition(n_edges, shown - 1)[shown - 1]  # those that can be among the first
+        sparsest = circuits[few][np.lexsort((circuits[few], n_edges[few]))[:shown]].tolist()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
         drawn[f"sparsest_{output}"] = partial(draw_circuits, part, sparsest, among)
     return drawn

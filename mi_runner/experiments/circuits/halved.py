@@ -5,12 +5,13 @@ from __future__ import annotations
 from mi_runner.experiments.circuits.choice import check_halves
 from mi_runner.experiments.circuits.output import Asked, OfOutput, number
 from mi_runner.experiments.circuits.tables import OF_MINIMALITY, between_ends, counted_edge_rows, exactly
-from mi_runner.experiments.common.sentences import counted, figure, large
+from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.experiments.common.validity import no_circuit, what_holds
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.halves import HalvesCount, count_by_halves
 from mi_runner.tables.declaration import names_of
+from mi_runner.tables.whole_numbers import large
 
 
 def by_halves(asked: Asked, examples: CircuitExamples) -> OfOutput:

@@ -17,6 +17,7 @@ from mi_runner.experiments import SavedRun
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -125,8 +126,9 @@ def _of_output(
     """
     output = row["output"]
     single = part if output == ALL else part.output(int(output))
-    listed = np.sort(valid.loc[valid["output"] == output, "circuit"].to_numpy(np.uint64))
-    n_valid, sizes, threshold = int(row["n_valid"]), np.bitwise_count(listed), float(row["threshold"])
+    space = CircuitSpace(single.sizes, family["inputs"])
+    listed = np.sort(space.edges.bits(valid.loc[valid["output"] == output, "circuit"].to_numpy()))
+    n_valid, sizes, threshold = int(row["n_valid"]), n_kept(listed), float(row["threshold"])
     if len(listed) == n_valid:
         fewest = int(sizes.min()) if n_valid else None
         n_smallest = int((sizes == fewest).sum()) if n_valid else 0
@@ -134,7 +136,7 @@ def _of_output(
         fewest, n_smallest = _smallest(run, output, examples.fewest_right(threshold))
     overlap = row.get("mean_jaccard")
     return ValidCircuits(
-        CircuitSpace(single.sizes, family["inputs"]),
+        space,
         listed,
         n_valid,
         edges.loc[edges["output"] == output, "n_valid"].to_numpy(np.int64),
@@ -170,7 +172,7 @@ def _smallest(run: SavedRun, output: Any, least: int) -> tuple[int | None, int]:
 def _are_valid(
     part: Part, examples: CircuitExamples, family: Mapping[str, str], threshold: float, circuits: np.ndarray
 ) -> np.ndarray:
-    """Returns whether circuits `(K,)` uint64 are valid, `(K,)` bool, by evaluating them."""
+    """Returns whether circuits `(K,)`, bits, are valid, `(K,)` bool, by evaluating them."""
     found = measure_some(part, examples, circuits, ablation=family["ablation"], inputs=family["inputs"])
     valid = found.circuit[found.right(examples.valid_by) >= examples.fewest_right(threshold)]
     return np.isin(circuits, valid)

@@ -23,7 +23,7 @@ from mi_runner.experiments.circuits.tables import (
 )
 from mi_runner.experiments.common.circuit_picture import output_picture
 from mi_runner.experiments.common.circuit_search import what
-from mi_runner.experiments.common.sentences import counted, figure, large
+from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.experiments.common.validity import what_holds
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import bits_of
@@ -36,6 +36,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import names_of
+from mi_runner.tables.whole_numbers import large
 
 MOST_LISTED = 10_000
 """Valid circuits that are listed, of those that were drawn."""
@@ -120,7 +121,7 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         edges,
         accuracy=list(sampled_accuracy_rows(output, found.accuracy)),
         listed=None if config.table is CircuitTable["none"] else table,
-        figures=figures.of_output(part, asked.space, output, shares, found.n_valid.value or 0, table),
+        figures=figures.of_output(part, asked.space, output, shares, int(found.n_valid.value or 0), table),
         picture=partial(output_picture, output, part, table, [edge["share"] for edge in edges]) if len(bits) else None,
         pair_seconds=clock() - paired,
     )

@@ -20,6 +20,7 @@ from mi_runner.experiments.circuits.shared import MOST_EDGES_NAMED, edge_names
 from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.methods.chance_overlap import ChanceOverlap, chance_overlap
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.overlaps import PAIRS_PER_SECOND, PairCounts, overlaps
 from mi_runner.methods.circuits.random_overlap import MOST_EDGES
@@ -48,7 +49,7 @@ class Compared:
     """Valid circuits that are compared in pairs.
 
     Attributes:
-        circuits: `(K,)` uint64; all, or a random sample in a random order.
+        circuits: `(K,)`, bits; all, or a random sample in a random order.
         is_sample: whether there are more valid ones.
         pairs: their overlaps.
     """
@@ -172,7 +173,7 @@ def sharing(
     of_valid = Overlapping(compared.pairs, by_chance("valid", sizes))
     of_minimal = None
     if minimal is not None:
-        of_sizes = np.bincount(np.bitwise_count(minimal), minlength=space.n_edges + 1)
+        of_sizes = np.bincount(n_kept(minimal), minlength=space.n_edges + 1)
         of_minimal = Overlapping(overlaps(minimal), by_chance("minimal", of_sizes))
     kept_by_all = _kept_by_all(result)
     packed, blocked = _packing_and_blocking(result, minimal, kept_by_all, seconds)
@@ -227,7 +228,7 @@ def _bounds_of_sample(result: CircuitSearch, seconds: float) -> tuple[Packing, B
     A packing of the sample is one of all; a blocking set of all is one of the sample; and edges that every well-formed
     circuit must keep one of, such as those of a layer, block all.
     """
-    order = np.argsort(np.bitwise_count(result.valid), kind="stable")
+    order = np.argsort(n_kept(result.valid), kind="stable")
     sample = result.valid[order[:MOST_COMPARED]]
     packed, blocked = packing(sample, seconds), blocking(sample, seconds)
     cut = smallest_cut(result.space)

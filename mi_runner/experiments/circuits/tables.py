@@ -25,7 +25,7 @@ from mi_runner.experiments.common.circuit_columns import (
     end_names,
 )
 from mi_runner.experiments.common.validity import VALID_BY
-from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.edges import WORD, Edges, as_bits, n_kept
 from mi_runner.methods.circuits.sampling.result import AccuracyBin, EdgeEstimate, Estimate
 from mi_runner.tables.declaration import (
     COUNT,
@@ -485,7 +485,7 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
     """
     is_valid = result.is_valid
     found, later = result.listed.n_correct / n_found, elsewhere.measures.n_correct / elsewhere.n_examples
-    is_sparsest = is_valid & (np.bitwise_count(result.listed.circuit) == (result.fewest_edges or 0))
+    is_sparsest = is_valid & (n_kept(result.listed.circuit) == (result.fewest_edges or 0))
     if int(is_sparsest.sum()) < result.n_cardinal:
         is_sparsest[:] = False
 
@@ -523,9 +523,9 @@ def with_truth_columns(listed: DataFrame, truth: int | None) -> DataFrame:
     """Returns a table of circuits with how each compares with the true one, `truth` as bits; None: empty columns."""
     if truth is None:
         return listed.assign(contains_truth=None, is_truth=None)
-    circuits = listed["circuit"].to_numpy()
-    is_truth = circuits == np.uint64(truth)
-    return listed.assign(contains_truth=np.uint64(truth) & ~circuits == 0, is_truth=is_truth)
+    column = listed["circuit"].to_numpy()
+    circuits = as_bits(column, WORD if column.dtype == np.uint64 else WORD + 1)
+    return listed.assign(contains_truth=circuits & truth == truth, is_truth=circuits == truth)
 
 
 def exactly(name: str, n: int) -> dict[str, int]:

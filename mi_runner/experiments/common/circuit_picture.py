@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.circuits.space import CircuitSpace
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_OUTPUTS = 10
 MOST_SPARSEST = 100
 """Of the sparsest valid circuits."""
+
+MOST_DRAWN = 400
+"""Edges of circuits that can still be told apart in a picture."""
 
 MOST_READ = 5_000_000
 """Circuits of a table that a picture looks at."""
@@ -47,7 +50,7 @@ def output_picture(output: int | str, part: Part, table: DataFrame, shares: Sequ
         table: its circuits, as `methods.circuits.table` has them.
         shares: of each edge, in the order of the bits, the valid circuits that keep it; by default those of the table.
     """
-    if Edges(part.sizes).n > MOST_EDGES:
+    if Edges(part.sizes).n > MOST_DRAWN:
         return None
     space = CircuitSpace(part.sizes)
     of = {name: table[name].to_numpy()[:MOST_READ] for name in COLUMNS}
@@ -105,7 +108,7 @@ def _shares(space: CircuitSpace, valid: np.ndarray) -> list[float | None]:
     """Returns the fraction of circuits `(K,)` that keep each edge; None without circuits."""
     if not len(valid):
         return [None] * space.n_edges
-    shares: list[float | None] = (space.edge_counts(valid.astype(np.uint64)) / len(valid)).tolist()
+    shares: list[float | None] = (space.edge_counts(space.edges.bits(valid)) / len(valid)).tolist()
     return shares
 
 

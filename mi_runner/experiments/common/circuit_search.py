@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from mi_runner.datasets.distinct import first_of_equal
-from mi_runner.experiments.common.sentences import large, lasting
+from mi_runner.experiments.common.sentences import lasting
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import count_family, nonzero_edges
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.names import ALL
+from mi_runner.tables.whole_numbers import large
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is counted at once; of a larger one a sample is drawn, or parts are counted."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.common.circuit_search import MOST_CIRCUITS, n_circuits, named_space
 from mi_runner.experiments.common.judging import analysed_parts
-from mi_runner.experiments.common.sentences import large
 from mi_runner.graph.chain import find_part, longest_part
-from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.rounding import refuse_falling
-from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables.whole_numbers import large
 
 if TYPE_CHECKING:
     from mi_runner.datasets import Dataset
@@ -74,7 +73,7 @@ def _narrow(dataset: Dataset) -> list[str]:
         return []
     for width in (3, 2):
         sizes = (width, width, width, n)
-        if Edges(sizes).n <= MOST_EDGES and CircuitSpace(sizes).count() <= MOST_CIRCUITS:
+        if CircuitSpace(sizes).count() <= MOST_CIRCUITS:
             hidden = f"128,128,{width},{width},{width}"
             return [f"model=mlp model.hidden_sizes=[{hidden}] experiment.last_layers=3"]
     return ["dataset.target=value"]
@@ -89,6 +88,7 @@ def objection(
     *,
     is_planted: bool = False,
     most_circuits: int | None = MOST_CIRCUITS,
+    in_a_word: bool = False,
 ) -> Objection | None:
     """Returns why the circuits of last layers aren't searched; None if they are.
 
@@ -99,19 +99,22 @@ def objection(
         is_planted: whether only circuits that keep edges of non-zero weight are looked at.
         most_circuits: the most circuits that are searched, those of a part without a hidden layer in a table; None:
             any number.
+        in_a_word: whether more than 64 edges are refused.
     """
     try:
         _, part = analysed_parts(kind, find_part(graph, last_layers))[0]
         space = CircuitSpace(part.sizes, inputs)
+        if in_a_word:
+            space.in_a_word()
         if space.n_hidden:
             refuse_falling(part.layers[-1])
         count = n_circuits(part, inputs, is_planted)
     except ValueError as error:
         return str(error), []
-    have, larger = f"{named_space(space)} have {large(count)} circuits", [f"experiment.max_table_rows={count}"]
+    have = f"{named_space(space)} have {large(count)} circuits"
+    larger = [f"experiment.max_table_rows={count}"] if count <= MOST_ROWS_TYPED else []
     if is_planted and count > max_table_rows:
-        why = f"{have} of edges whose weight is not 0, which must fit into a table."
-        return why, larger if count <= MOST_ROWS_TYPED else []
+        return f"{have} of edges whose weight is not 0, which must fit into a table.", larger
     if not count:
         why = f"{named_space(space)} have no circuit of edges whose weight is not 0 that uses every input and output."
         return why, ["experiment.inputs=any"] if inputs == "all" else []

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, SAME, Compared
+from mi_runner.tables.whole_numbers import large
 
 MOST_NAMED = 5
 """Names in a sentence; of more, the others are counted."""
@@ -24,20 +25,6 @@ def figure(value: float | None) -> str:
     if value == int(value) and abs(value) >= 1e4:
         return f"{int(value):,}"
     return f"{value:.4g}" if value >= 0 else f"−{-value:.4g}"
-
-
-def large(n: int) -> str:
-    """Returns a whole number; of more than 15 digits three digits and a power of ten, 2.69·10¹²⁵."""
-    if abs(n) < 10**15:
-        return f"{n:,}"
-    exponent = len(str(abs(n))) - 1
-    leading = round(n / 10 ** (exponent - 2))
-    if abs(leading) == 1000:
-        leading, exponent = leading // 10, exponent + 1
-    return f"{leading / 100:.2f}·10{str(exponent).translate(_RAISED)}"
-
-
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def lasting(seconds: float) -> str:

@@ -99,7 +99,13 @@ def check(setting: Setting[CriteriaConfig]) -> None:
         setting.dataset,
         config.last_layers,
         lambda n: objection(
-            graph, kind, n, config.inputs.name, config.max_table_rows, is_planted=setting.truth is not None
+            graph,
+            kind,
+            n,
+            config.inputs.name,
+            config.max_table_rows,
+            is_planted=setting.truth is not None,
+            in_a_word=True,
         ),
     )
     _criteria(config, has_shift=_shift(setting) is not None)

@@ -13,7 +13,6 @@ import numpy as np
 from mi_runner.experiments.common.circuit_picture import MOST_OUTPUTS, Data, edges_data, ends_of, rounded
 from mi_runner.experiments.criteria.judged import Judged
 from mi_runner.experiments.criteria.rows import are_best
-from mi_runner.methods.circuits.space import MOST_EDGES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,7 +30,7 @@ def criteria_picture(cases: Sequence[tuple[Judged, DataFrame]]) -> Data | None:
     Args:
         cases: each output with each ablation, and its rows of circuits.parquet.
     """
-    made = [_part(judged, table) for judged, table in cases if len(table) and judged.search.space.n_edges <= MOST_EDGES]
+    made = [_part(judged, table) for judged, table in cases if len(table)]
     return {"parts": made[: 2 * MOST_OUTPUTS], "n_left_out": len(made[2 * MOST_OUTPUTS :])} if made else None
 
 

@@ -64,9 +64,8 @@ from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.cut import entering_activations
-from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.edges import WORD, Edges, distinct
 from mi_runner.methods.circuits.rounding import refuse_falling
-from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find_draws
@@ -119,9 +118,9 @@ def _check_work(setting: Setting[DiscoveryConfig], part: Part, methods: Sequence
     config = setting.config
     n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed, config.examples).found)
     n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
-    if config.criteria and n_edges > MOST_EDGES:
+    if config.criteria and n_edges > WORD:
         raise ConfigError(
-            f"experiment.criteria=true: the analysed layers have {n_edges:,} edges, more than {MOST_EDGES}. Type "
+            f"experiment.criteria=true: the analysed layers have {n_edges:,} edges, more than {WORD}. Type "
             "experiment.criteria=false or a smaller experiment.last_layers."
         )
     once = {method.name: method.evaluations(n_edges) for method in methods}
@@ -225,7 +224,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     first = parts[0][0]
     of_first = [row for row in tables["summary"] if row["output"] == first]
     edges = Edges(parts[0][1].sizes)
-    where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if edges.n <= MOST_EDGES else [])]
+    where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if edges.fit_in_a_word else [])]
     where += [NAMED] if part.has_names else []
     where += [PLANTED] if _knows_truth(setting) else []
     where += [CRITERIA_TOO] if config.criteria else []

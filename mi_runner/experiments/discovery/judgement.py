@@ -22,7 +22,7 @@ from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import search_family
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
-from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -33,10 +33,13 @@ MOST_WORK_OF_MINIMALITY = 2e9
 
 
 def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
-    """Returns the space of all circuits, if it can be evaluated whole; where weights are planted it always is."""
-    if Edges(part.sizes).n > MOST_EDGES:
-        return None
+    """Returns the space of all circuits, if it can be evaluated whole; where weights are planted it always is.
+
+    That of more than 64 edges isn't, unless weights are planted: almost always it is far too large.
+    """
     is_planted = setting.truth is not None
+    if not (is_planted or Edges(part.sizes).fit_in_a_word):
+        return None
     fits = n_circuits(part, "any", is_planted) <= setting.config.max_table_rows
     return CircuitSpace(part.sizes, "any") if fits else None
 

@@ -15,7 +15,6 @@ from mi_runner.experiments.discovery.judgement import Judged, Judgements
 from mi_runner.experiments.discovery.tables import AREAS, OF_LEVELS
 from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.minimality import LEVELS
-from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import curves, detection
 from mi_runner.methods.discovery.find import Found
 from mi_runner.methods.discovery.optimum import Best
@@ -78,7 +77,7 @@ def metrics_rows(
                 "found_accuracy": float(rows.found_correct[place] / judged.n_finding),
                 "found_valid": bool(rows.found_valid[place]),
             }
-        if judged.edges.n <= MOST_EDGES:
+        if judged.edges.fit_in_a_word:
             row["circuit"] = int(bits_of(found.circuits[place - places.start][None])[0])
         yield row
 
@@ -237,7 +236,7 @@ def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[s
 
 def analysed_rows(judged: Judged) -> Iterator[dict[str, Any]]:
     """Yields the weight of each analysed edge and the share of valid circuits that keep it; none for large layers."""
-    if judged.edges.n > MOST_EDGES:
+    if not judged.edges.fit_in_a_word:
         return
     shares = np.full(judged.edges.n, np.nan) if judged.every is None else judged.every.shares(judged.is_valid)
     weights = judged.edges.flat([layer.weight for layer in judged.task.part.layers])

@@ -122,7 +122,6 @@ def of_planted(what: str) -> Compared:
     """Compares the circuits of a planted XOR with neurons leading nowhere: their number, or the smallest valid one."""
     part, truth, x, y = planted(distractors=2, distractor_kind="ignored")
     family = bits_of(truth.family)
-    assert family is not None and truth.circuit is not None
     found = search_family(part, _examples(part, x, y), family, accuracy_threshold=0.99, inputs="any")
     if what == "number":
         return Compared(15, found.n_circuits)

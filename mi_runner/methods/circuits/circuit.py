@@ -32,8 +32,8 @@ class Circuit:
     Attributes:
         part: the analysed part with this output only, `find_part(...).output(output)`, or with several. Two circuits
             are equal if their sizes, kept edges and outputs are; the weights are not compared.
-        bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
-            which edge.
+        bits: the kept edges, as in the column `circuit` of circuits.parquet, of any number of edges;
+            `CircuitSpace.offsets` says which bit is which edge.
         output: the output's index in the network; `all` of a part with several outputs.
         means: of the neurons that edges leave: what edges that are left out carry; None: 0. `part.means(x)` has the
             means of the examples x.
@@ -106,7 +106,7 @@ class Circuit:
 
         They are `(B,)` of one output, and `(B, K)` of several.
         """
-        row = self.space.edges.rows(np.array([self.bits], dtype=np.uint64))
+        row = self.space.edges.rows(self.space.edges.bits([self.bits]))
         outputs = outputs_of_circuits(self.part, row, x, self.means)[0]
         return outputs if self.output == ALL else outputs[:, 0]
 
@@ -201,7 +201,7 @@ def pair_shares(
     Both are NaN if there are fewer than two circuits.
 
     Args:
-        circuits: `(K,)` uint64.
+        circuits: `(K,)`, bits; see `edges`.
         most: if there are more circuits, compare so many, drawn at random; None: all.
         generator: draws them; None: torch's own.
     """

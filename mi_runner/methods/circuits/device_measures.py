@@ -15,7 +15,7 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, group_examples
 from mi_runner.methods.circuits.measures import CircuitMeasures
-from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, prefixes_of
+from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, prefixes_of, tail_offsets, with_tails
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
@@ -70,10 +70,11 @@ def measure_on(
                         n_correct = (((z >= bounds[0]) & (z <= bounds[1])) * sizes).sum(2).int()
                         n_agreeing = (((z >= bounds[2]) & (z <= bounds[3])) * sizes).sum(2).int()
                         squares = ((output.activate(z) - full).square() * sizes).sum(2)
-                        circuits = prefixes.bits[these][:, None] | _bits_of(rows, space, n_in)
+                        tails = np.tile(_tails(rows, space, n_in), len(these))
+                        circuits = with_tails(space, np.repeat(prefixes.bits[these], len(rows)), tails)
                         columns = (column.cpu().numpy().reshape(-1) for column in (n_correct, n_agreeing, squares))
-                        yield CircuitMeasures(circuits.reshape(-1), *columns)
-                        advance(circuits.size)
+                        yield CircuitMeasures(circuits, *columns)
+                        advance(len(circuits))
 
 
 def _rows(active: int, n_in: int, n_neurons: int) -> Tensor:
@@ -86,10 +87,11 @@ def _rows(active: int, n_in: int, n_neurons: int) -> Tensor:
     return rows[union == active]
 
 
-def _bits_of(rows: Tensor, space: CircuitSpace, n_in: int) -> np.ndarray:
-    """Returns the edges into and out of the last hidden layer as bits, `(R,)` uint64."""
-    bits = np.zeros(len(rows), dtype=np.uint64)
+def _tails(rows: Tensor, space: CircuitSpace, n_in: int) -> np.ndarray:
+    """Returns the edges into and out of the last hidden layer as bits, `(R,)` uint64; see `prefixes.with_tails`."""
+    tails = np.zeros(len(rows), dtype=np.uint64)
+    _, output = tail_offsets(space).tolist()
     for j, masks in enumerate(rows.numpy().T.astype(np.uint64)):
-        bits |= masks << np.uint64(space.offsets[-2] + j * n_in)
-        bits |= (masks != 0).astype(np.uint64) << np.uint64(space.offsets[-1] + j)
-    return bits
+        tails |= masks << (j * n_in)
+        tails |= (masks != 0).astype(np.uint64) << (output + j)
+    return tails

@@ -1,16 +1,17 @@
 """The edges of a chain of layers: their order, and circuits as rows of booleans, as masks and as bits.
 
 Edges are ordered by layer, first layer first, then by target, then by source: the masks `(out, in)` of the layers, read
-row by row. A circuit is a row `(E,)` bool, the kept edges in this order, or up to 64 edges an integer in which edge e
-is bit e, the least significant being bit 0.
+row by row. A circuit is a row `(E,)` bool, the kept edges in this order, or an integer in which edge e is bit e, the
+least significant being bit 0. Arrays of such integers, *bits*, are uint64 up to 64 edges. Of more edges they are arrays
+of Python's integers, dtype object, to which numpy's operators apply as they do to uint64.
 
-Letters: E edges, K circuits, sizes n_0 (inputs), …, n_L (outputs).
+Letters: E edges, K circuits, W words of 64 bits, sizes n_0 (inputs), …, n_L (outputs).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -21,6 +22,9 @@ from torch import Tensor
 from mi_runner.errors import ArgumentError
 
 Values = TypeVar("Values", np.ndarray, Tensor)
+
+WORD = 64
+"""Edges of a circuit that is one unsigned integer of numpy; a circuit of more edges is one of Python's."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,18 @@ class Edges:
             for start, (n_out, n_in) in zip(self.offsets, self.shapes, strict=False)
         ]
 
+    @property
+    def fit_in_a_word(self) -> bool:
+        """Whether a circuit is one unsigned integer of numpy."""
+        return self.n <= WORD
+
+    def bits(self, circuits: Iterable[int | str]) -> np.ndarray:
+        """Returns circuits as bits `(K,)`, from any integers: of another array, or decimal texts of a table."""
+        return as_bits(circuits, self.n)
+
     def rows(self, bits: np.ndarray) -> np.ndarray:
-        """Returns the kept edges `(K, E)` bool of circuits `(K,)` uint64."""
-        places = np.ascontiguousarray(bits, dtype="<u8").view(np.uint8).reshape(-1, 8)
+        """Returns the kept edges `(K, E)` bool of circuits `(K,)`, bits."""
+        places = words_of(bits, -(-self.n // WORD)).astype("<u8", copy=False).view(np.uint8)
         return np.unpackbits(places, axis=1, count=self.n, bitorder="little").view(bool)
 
     def closed(self, circuits: np.ndarray) -> np.ndarray:
@@ -126,11 +139,53 @@ def rows_of(masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def bits_of(circuits: np.ndarray) -> np.ndarray:
-    """Returns circuits `(K, E)` bool, E at most 64, as bits `(K,)` uint64; the inverse of `Edges.rows`."""
-    places = np.zeros((len(circuits), 8), dtype=np.uint8)
+    """Returns circuits `(K, E)` bool as bits `(K,)`; the inverse of `Edges.rows`."""
     packed = np.packbits(circuits, axis=1, bitorder="little")
+    if circuits.shape[1] > WORD:
+        return as_bits((int.from_bytes(row.tobytes(), "little") for row in packed), circuits.shape[1])
+    places = np.zeros((len(circuits), 8), dtype=np.uint8)
     places[:, : packed.shape[1]] = packed
     return places.view("<u8")[:, 0].astype(np.uint64)
+
+
+def as_bits(circuits: Iterable[int | str], n_edges: int | None = None) -> np.ndarray:
+    """Returns circuits of so many edges as bits `(K,)`, from any integers or their decimal texts.
+
+    Args:
+        n_edges: None: as many as the largest circuit needs.
+
+    Raises:
+        OverflowError: a circuit is below 0, or has an edge beyond the first 64 where there are no more.
+    """
+    if isinstance(circuits, np.ndarray) and circuits.dtype.kind in "iu" and (n_edges is None or n_edges <= WORD):
+        return circuits.astype(np.uint64, copy=False)
+    numbers = [int(circuit) for circuit in circuits]
+    if n_edges is None:
+        n_edges = max((number.bit_length() for number in numbers), default=0)
+    if n_edges <= WORD:
+        return np.array(numbers, dtype=np.uint64)
+    found = np.empty(len(numbers), dtype=object)
+    found[:] = numbers
+    return found
+
+
+def words_of(bits: np.ndarray, n_words: int | None = None) -> np.ndarray:
+    """Returns circuits `(K,)`, bits, as words `(K, W)` uint64, the lowest edges first.
+
+    Args:
+        n_words: W; None: as many as the largest circuit needs, at least one.
+    """
+    if bits.dtype != object and n_words in (None, 1):
+        return np.ascontiguousarray(bits, dtype=np.uint64).reshape(-1, 1)
+    if n_words is None:
+        n_words = max(1, -(-max((int(circuit).bit_length() for circuit in bits), default=0) // WORD))
+    together = b"".join(int(circuit).to_bytes(8 * n_words, "little") for circuit in bits)
+    return np.frombuffer(together, dtype="<u8").astype(np.uint64).reshape(-1, n_words)
+
+
+def n_kept(bits: np.ndarray) -> np.ndarray:
+    """Returns how many edges each circuit `(K,)`, bits, keeps, `(K,)` int64."""
+    return np.bitwise_count(bits).astype(np.int64)
 
 
 def distinct(circuits: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

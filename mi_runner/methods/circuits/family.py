@@ -17,11 +17,13 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.edges import as_bits
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure_by_tensors
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, in_a_table
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+from mi_runner.tables.whole_numbers import large
 
 MOST_SOURCES = 20
 """Edges of a family into one neuron, at most: their sets are listed."""
@@ -53,18 +55,17 @@ def count_family(space: CircuitSpace, family: int) -> int:
 
 
 def circuits_of_family(space: CircuitSpace, family: int) -> np.ndarray:
-    """Returns the well-formed circuits of a space that keep only edges of a family, `(K,)` uint64, ascending.
+    """Returns the well-formed circuits of a space that keep only edges of a family, `(K,)`, bits, ascending.
 
     Raises:
         ArgumentError: a neuron has too many of these edges.
     """
-    bits = np.zeros(len(_used_outputs(space)), dtype=np.uint64)
-    needed = np.array(_used_outputs(space), dtype=np.int64)
-    layers = zip(space.offsets, space.edges.shapes, _sources(space, family), strict=True)
-    for start, (_, n_in), sources in reversed(list(layers)):
-        found = [(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64))]
+    bits = space.edges.bits([0] * len(_used_outputs(space)))
+    needed = as_bits(_used_outputs(space), space.sizes[-1])
+    for layer, sources in reversed(list(enumerate(_sources(space, family)))):
+        found = [(space.edges.bits([]), as_bits([], space.sizes[layer]))]
         for one in np.unique(needed).tolist():
-            added, used = _fed(sources, one, start, n_in)
+            added, used = _fed(space, layer, sources, one)
             kept = bits[needed == one]
             found.append(((kept[:, None] | added).reshape(-1), np.tile(used, len(kept))))
         bits = np.concatenate([of[0] for of in found])
@@ -98,7 +99,7 @@ def search_family(
     check_outputs(part, examples)
     space = CircuitSpace(part.sizes, inputs)
     if (count := count_family(space, family)) > max_table_rows:
-        problem = f"there are {count:,} circuits of these edges, more than {{max_table_rows}}={max_table_rows}."
+        problem = f"there are {large(count)} circuits of these edges, more than {{max_table_rows}}={max_table_rows}."
         raise ArgumentError("max_table_rows", max_table_rows, problem, f"Type {{max_table_rows}}={count}.")
     measured = measure_family(part, examples, circuits_of_family(space, family), ablation=ablation, progress=progress)
     least_correct = examples.fewest_right(accuracy_threshold)
@@ -109,7 +110,7 @@ def search_family(
 def measure_family(
     part: Part, examples: CircuitExamples, circuits: np.ndarray, *, ablation: str, progress: Progress | None = None
 ) -> CircuitMeasures:
-    """Returns the measures of circuits `(K,)` uint64, in their order, by forward passes with masked weights."""
+    """Returns the measures of circuits `(K,)`, bits, in their order, by forward passes with masked weights."""
     batches = list(measure_by_tensors(part, examples, circuits, ablation=ablation, progress=progress))
     return CircuitMeasures.joined(batches)
 
@@ -130,7 +131,7 @@ def _sources(space: CircuitSpace, family: int) -> list[list[int]]:
 
     Edges that lie on no path from an input to an output are left out.
     """
-    rows = space.edges.rows(np.array([family], dtype=np.uint64))
+    rows = space.edges.rows(space.edges.bits([family]))
     masks = space.edges.masks(space.edges.closed(rows)[0])
     if (most := max(int(mask.sum(1).max()) for mask in masks)) > MOST_SOURCES:
         problem = f"a neuron has {most} edges that circuits may keep, more than {MOST_SOURCES}."
@@ -159,12 +160,13 @@ def _ways_to_feed(sources: list[int], needed: int) -> Counter[int]:
     return ways
 
 
-def _fed(sources: list[int], needed: int, start: int, n_in: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each choice of edges into the needed targets, as bits uint64, and the sources that it uses, int64."""
-    bits, used = np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.int64)
+def _fed(space: CircuitSpace, layer: int, sources: list[int], needed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each choice of edges of a layer into the needed targets, and the sources that it uses, both as bits."""
+    n_in, start = space.sizes[layer], space.offsets[layer]
+    bits, used = space.edges.bits([0]), as_bits([0], n_in)
     for target, own in itertools.compress(enumerate(sources), [needed >> t & 1 for t in range(len(sources))]):
-        subsets = np.array(list(_subsets(own)), dtype=np.uint64)
-        shift = np.uint64(start + target * n_in)
-        bits = (bits[:, None] | subsets << shift).reshape(-1)
-        used = (used[:, None] | subsets.astype(np.int64)).reshape(-1)
+        subsets = list(_subsets(own))
+        shifted = space.edges.bits(subset << (start + target * n_in) for subset in subsets)
+        bits = (bits[:, None] | shifted).reshape(-1)
+        used = (used[:, None] | as_bits(subsets, n_in)).reshape(-1)
     return bits, used

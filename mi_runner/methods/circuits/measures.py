@@ -19,7 +19,16 @@ from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels import class_evaluation, evaluation
-from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
+from mi_runner.methods.circuits.prefixes import (
+    PREFIXES_AT_ONCE,
+    Prefixes,
+    kernel_layers,
+    prefixes_of,
+    rows_of_prefix,
+    tail_offsets,
+    tails_of,
+    with_tails,
+)
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
@@ -35,7 +44,7 @@ class CircuitMeasures:
     """Measures of K circuits; each attribute is an array `(K,)`.
 
     Attributes:
-        circuit: uint64, the kept edges as bits.
+        circuit: the kept edges as bits; see `edges`.
         n_correct: examples answered correctly.
         n_agreeing: examples answered as the full network does.
         squares: sum of squared differences to the full network's outputs; of several outputs their mean.
@@ -95,7 +104,7 @@ def measure(
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
     with progress.bar("circuits", space.count()) as advance:
-        if len(part.layers) == 1:
+        if len(part.layers) == 1 or space.count() == 1:
             for measures in _single_layer(part, examples, space, means):
                 yield measures
                 advance(len(measures))
@@ -116,7 +125,7 @@ def measure_some(
     inputs: str = "all",
     progress: Progress | None = None,
 ) -> CircuitMeasures:
-    """Returns the measures of the given well-formed circuits `(K,)` uint64; the order of the rows may be another.
+    """Returns the measures of the given well-formed circuits `(K,)`, bits; the order of the rows may be another.
 
     Args:
         part: with at least one hidden layer.
@@ -129,9 +138,10 @@ def measure_some(
     space = CircuitSpace(part.sizes, inputs if len(part.layers) > 2 else "all")
     means = means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
-    prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
+    prefix = circuits & ((1 << space.offsets[-2]) - 1)
     order = np.argsort(prefix, kind="stable")
     circuits, prefix = circuits[order], prefix[order]
+    tails = tails_of(space, circuits)
     measures = CircuitMeasures(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
     with progress.bar("listed circuits", len(circuits)) as advance:
         for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE, means):
@@ -143,13 +153,13 @@ def measure_some(
                 prefixes.values[some],
                 first[some],
                 end[some],
-                circuits,
+                tails,
                 *kernel_layers(part, means, has_several=examples.has_several),
                 grouped.groups,
                 grouped.wanted,
                 grouped.sizes,
                 grouped.full,
-                np.array(space.offsets[-2:], dtype=np.int64),
+                tail_offsets(space),
                 measures.n_correct,
                 measures.n_agreeing,
                 measures.squares,
@@ -161,8 +171,7 @@ def measure_some(
 def measure_one(part: Part, examples: CircuitExamples, circuit: int, *, ablation: str = "zero") -> CircuitMeasures:
     """Returns the measures of one circuit by its definition: one forward pass with masked weights."""
     check_outputs(part, examples)
-    circuits = np.array([circuit], dtype=np.uint64)
-    return _by_tensors(part, examples, circuits, means_of(part, examples.x, ablation))
+    return _by_tensors(part, examples, Edges(part.sizes).bits([circuit]), means_of(part, examples.x, ablation))
 
 
 def measure_by_tensors(
@@ -173,7 +182,7 @@ def measure_by_tensors(
     ablation: str = "zero",
     progress: Progress | None = None,
 ) -> Iterator[CircuitMeasures]:
-    """Yields, in batches, the measures of circuits `(K,)` uint64 in their order, by passes with masked weights."""
+    """Yields, in batches, the measures of circuits `(K,)`, bits, in their order, by passes with masked weights."""
     means = means_of(part, examples.x, ablation)
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(examples) * max(part.sizes) + Edges(part.sizes).n))
     with (progress or Progress()).bar("circuits", len(circuits)) as advance:
@@ -183,7 +192,7 @@ def measure_by_tensors(
 
 
 def _by_tensors(part: Part, examples: CircuitExamples, circuits: np.ndarray, means: Means | None) -> CircuitMeasures:
-    """Returns the measures of circuits `(K,)` uint64, by forward passes with masked weights."""
+    """Returns the measures of circuits `(K,)`, bits, by forward passes with masked weights."""
     rows = Edges(part.sizes).rows(circuits)
     before = outputs_of_circuits(part.without_softmax, rows, examples.x, means)
     outputs = before if part.layers[-1].is_elementwise else part.layers[-1].activate(before)
@@ -200,13 +209,13 @@ def _by_tensors(part: Part, examples: CircuitExamples, circuits: np.ndarray, mea
 def _single_layer(
     part: Part, examples: CircuitExamples, space: CircuitSpace, means: Means | None
 ) -> Iterator[CircuitMeasures]:
-    """Yields the measures of the circuits of a single Linear layer.
+    """Yields the measures of the circuits of a single Linear layer, or of the full circuit where it is the only one.
 
     Of one output it is the full one, or in the family any all but the empty one.
     """
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(examples) * part.sizes[-1]))
     for first in range(space.full if space.count() == 1 else 1, space.full + 1, n_at_once):
-        circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
+        circuits = space.edges.bits(range(first, min(first + n_at_once, space.full + 1)))
         yield _by_tensors(part, examples, circuits[space.are_well_formed(circuits)], means)
 
 
@@ -222,12 +231,10 @@ def _measured(
     counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
     first = np.concatenate([[0], np.cumsum(counts)])
     total = int(first[-1])
-    measures = CircuitMeasures(
-        np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
-    )
+    tails = np.empty(total, np.uint64)
+    n_correct, n_agreeing, squares = (np.empty(total, kind) for kind in (np.int32, np.int32, np.float32))
     kernel = class_evaluation.evaluate_class_prefixes if has_several else evaluation.evaluate_prefixes
     kernel(
-        prefixes.bits,
         prefixes.active,
         prefixes.values,
         first[:-1].astype(np.int64),
@@ -236,11 +243,11 @@ def _measured(
         grouped.wanted,
         grouped.sizes,
         grouped.full,
-        np.array(space.offsets[-2:], dtype=np.int64),
+        tail_offsets(space),
         *([space.inputs == "all"] if has_several else []),
-        measures.circuit,
-        measures.n_correct,
-        measures.n_agreeing,
-        measures.squares,
+        tails,
+        n_correct,
+        n_agreeing,
+        squares,
     )
-    return measures
+    return CircuitMeasures(with_tails(space, np.repeat(prefixes.bits, counts), tails), n_correct, n_agreeing, squares)

@@ -28,7 +28,7 @@ import torch
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
-from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.edges import WORD, Edges, bits_of, distinct, n_kept, words_of
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.kernels import minimality as kernels
@@ -54,14 +54,14 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
     """Returns the level of each circuit, `(K,)` int8, places in `LEVELS`; exact.
 
     Up to 32 edges, a bit for each set of edges says whether it is a valid circuit, and then whether it contains one.
-    With more edges, the sub-circuits of each locally minimal circuit are searched.
+    With more edges, the valid circuits with fewer edges than each locally minimal one are looked through.
 
     Args:
-        valid: `(V,)` uint64, all valid circuits of the family, in any order.
-        circuits: `(K,)` uint64, circuits of the family; None: `valid`, in its order.
+        valid: `(V,)`, bits, all valid circuits of the family, in any order.
+        circuits: `(K,)`, bits, circuits of the family; None: `valid`, in its order.
     """
-    circuits = valid if circuits is None else circuits.astype(np.uint64)
-    ordered = np.sort(valid.astype(np.uint64))
+    circuits = space.edges.bits(valid if circuits is None else circuits)
+    ordered = np.sort(space.edges.bits(valid))
     if not len(ordered):
         return np.zeros(len(circuits), dtype=np.int8)
     shape = np.array(space.sizes, dtype=np.int64), np.array(space.offsets, dtype=np.int64)
@@ -71,10 +71,15 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
         n_valid_without = kernels.count_valid_without(circuits, words, True, *shape)
         is_valid = kernels.has_bits(words, circuits)
     else:
-        n_valid_without = kernels.count_valid_without(circuits, ordered, False, *shape)
+        is_one_word = space.edges.fit_in_a_word
+        n_valid_without = (
+            kernels.count_valid_without(circuits, ordered, False, *shape)
+            if is_one_word
+            else _count_valid_without(space, circuits, ordered)
+        )
         is_valid = np.isin(circuits, ordered)
-    n_kept = np.bitwise_count(circuits).astype(np.int64)
-    levels = np.where(n_valid_without < n_kept, 1, 0)
+    n_edges = n_kept(circuits)
+    levels = np.where(n_valid_without < n_edges, 1, 0)
     levels[n_valid_without == 0] = 2
     levels[~is_valid] = 0
     (local,) = np.nonzero(levels == 2)
@@ -83,12 +88,28 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
             kernels.propagate(words)
             contains = kernels.contains_valid(circuits[local], words)
         else:
-            by_size = ordered[np.argsort(np.bitwise_count(ordered), kind="stable")]
-            first = np.searchsorted(np.bitwise_count(by_size), n_kept[local])
-            contains = kernels.search_valid(circuits[local], by_size, first)
+            by_size = ordered[np.argsort(n_kept(ordered), kind="stable")]
+            first = np.searchsorted(n_kept(by_size), n_edges[local])
+            n_words = -(-space.n_edges // WORD)
+            contains = kernels.search_valid(words_of(circuits[local], n_words), words_of(by_size, n_words), first)
         levels[local[~contains]] = 3
-    levels[(levels == 3) & (n_kept == int(np.bitwise_count(ordered).min()))] = 4
+    levels[(levels == 3) & (n_edges == int(n_kept(ordered).min()))] = 4
     return levels.astype(np.int8)
+
+
+def _count_valid_without(space: CircuitSpace, circuits: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Returns for how many edges of each circuit `(K,)` the circuit without this edge is valid, `(K,)` int64.
+
+    Edges that all valid circuits keep aren't tried, because no circuit without one is valid.
+    """
+    among, counts = set(valid.tolist()), np.zeros(len(circuits), dtype=np.int64)
+    common = int(np.bitwise_and.reduce(valid))
+    for edge in [edge for edge in range(space.n_edges) if not common >> edge & 1]:
+        (rows,) = np.nonzero((circuits & (1 << edge)) != 0)
+        for some in np.array_split(rows, -(-len(rows) * space.n_edges // AT_ONCE) or 1):
+            without = bits_of(space.edges.closed(space.edges.rows(circuits[some] ^ (1 << edge))))
+            counts[some] += [circuit in among for circuit in without.tolist()]
+    return counts
 
 
 def minimality_by_search(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mi_runner.methods.circuits.kernels.pairs import count_pairs
+from mi_runner.methods.circuits.edges import as_bits, n_kept, words_of
+from mi_runner.methods.circuits.kernels.pairs import count_pairs, count_pairs_of_words
 
 PAIRS_PER_SECOND = 1.5e9
 """Pairs of circuits that are compared in a second on two cores, for an estimate."""
@@ -85,8 +86,8 @@ def overlaps(circuits: np.ndarray | Sequence[int], others: np.ndarray | Sequence
     """Returns all unordered pairs of circuits by their numbers of edges and of common edges; exact.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
-        others: `(M,)` uint64; with these a pair has one circuit of each; None: two different ones of `circuits`.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
+        others: `(M,)`; with these a pair has one circuit of each; None: two different ones of `circuits`.
 
     Example:
         >>> from mi_runner import circuits
@@ -98,26 +99,37 @@ def overlaps(circuits: np.ndarray | Sequence[int], others: np.ndarray | Sequence
     second = first if others is None else _by_size(others)
     if not len(first) or not len(second):
         return PairCounts(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
-    sizes, place = np.unique(np.bitwise_count(first), return_inverse=True)
-    other_sizes, begins = np.unique(np.bitwise_count(second), return_index=True)
+    sizes, place = np.unique(n_kept(first), return_inverse=True)
+    other_sizes, begins = np.unique(n_kept(second), return_index=True)
     ends = np.append(begins, len(second)).astype(np.int64)
     most = int(min(sizes.max(), other_sizes.max()))
-    counts = count_pairs(first, place.astype(np.int64), second, ends, len(sizes), most, others is None, SLOTS)
+    n_words = max(words_of(circuits).shape[1] for circuits in (first, second))
+    words = [words_of(circuits, n_words) for circuits in (first, second)]
+    one_word = n_words == 1
+    counts = (count_pairs if one_word else count_pairs_of_words)(
+        words[0][:, 0] if one_word else words[0],
+        place.astype(np.int64),
+        words[1][:, 0] if one_word else words[1],
+        ends,
+        len(sizes),
+        most,
+        others is None,
+        SLOTS,
+    )
     one, other, common = np.nonzero(counts)
-    of_sizes = sizes.astype(np.int64)[one], other_sizes.astype(np.int64)[other]
-    return PairCounts(*of_sizes, common.astype(np.int64), counts[one, other, common])
+    return PairCounts(sizes[one], other_sizes[other], common.astype(np.int64), counts[one, other, common])
 
 
 def _by_size(circuits: np.ndarray | Sequence[int]) -> np.ndarray:
-    words = np.asarray(circuits, dtype=np.uint64).reshape(-1)
-    return words[np.argsort(np.bitwise_count(words), kind="stable")]
+    bits = as_bits(circuits)
+    return bits[np.argsort(n_kept(bits), kind="stable")]
 
 
 def overlap(circuits: np.ndarray | Sequence[int]) -> float | None:
     """Returns the mean overlap (Jaccard) over all unordered pairs of circuits; None below two. See `overlaps`.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
 
     Example:
         >>> from mi_runner import circuits

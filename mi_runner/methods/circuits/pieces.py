@@ -20,7 +20,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.prefixes import completions, rows_of_prefix
-from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
+from mi_runner.methods.circuits.space import CircuitSpace, ways_into_layer
 
 Piece: TypeAlias = tuple[int, int]
 """(3, 64) is the third of 64 pieces."""
@@ -105,11 +105,7 @@ def nodes_at(space: CircuitSpace, depth: int) -> dict[int, int]:
     n = space.sizes[0]
     if not depth:
         return {n: 1} if space.inputs == "all" else {used: comb(n, used) for used in range(1, n + 1)}
-    before, size = nodes_at(space, depth - 1), space.sizes[depth]
-    return {
-        active: comb(size, active) * sum(number * full_matrices(active, used) for used, number in before.items())
-        for active in range(1, size + 1)
-    }
+    return ways_into_layer(nodes_at(space, depth - 1), space.sizes[depth])
 
 
 @cache
@@ -117,11 +113,8 @@ def circuits_below(space: CircuitSpace, depth: int, n_active: int) -> int:
     """Returns how many circuits lie below a node behind `depth` hidden layers with so many active neurons."""
     if depth == len(space.sizes) - 3:
         return rows_of_prefix(space, n_active)
-    size = space.sizes[depth + 1]
-    return sum(
-        comb(size, active) * full_matrices(active, n_active) * circuits_below(space, depth + 1, active)
-        for active in range(1, size + 1)
-    )
+    below = ways_into_layer({n_active: 1}, space.sizes[depth + 1])
+    return sum(ways * circuits_below(space, depth + 1, active) for active, ways in below.items())
 
 
 @dataclass(frozen=True)

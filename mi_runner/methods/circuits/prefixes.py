@@ -35,7 +35,7 @@ class Prefixes:
     """Kept edges into all hidden layers but the last, and the values of the neurons behind the last hidden layer.
 
     Attributes:
-        bits: `(P,)` uint64.
+        bits: `(P,)`, the kept edges of each prefix.
         active: `(P,)` int64, active neurons behind the last hidden layer, as bits.
         vectors: `(V, B)` float32, the values that neurons have with one prefix or another.
         index: `(P, n)` int64, for each neuron where its values stand.
@@ -105,7 +105,7 @@ def prefixes_of(
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
     used = np.arange(every_input if space.inputs == "all" else 1, every_input + 1, dtype=np.int64)
     index = np.broadcast_to(np.arange(n), (len(used), n))
-    roots = Prefixes(np.zeros(len(used), dtype=np.uint64), used, np.ascontiguousarray(x.T), index)
+    roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
     batch: list[Prefixes] = []
     missing = most
     for nodes in _below(part, space, _kept(roots, 0, chosen), 0, means, chosen):
@@ -144,7 +144,9 @@ def _configurations(
     """
     n_in, n_out, start = part.sizes[layer], part.sizes[layer + 1], space.offsets[layer]
     active = int(node.active[0])
-    masks = np.array([mask for mask in range(1 << n_in) if not mask & ~active], dtype=np.int64)
+    # Of a single neuron all keep all, and there may be many of them.
+    subsets = [0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active]
+    masks = np.array(subsets, dtype=np.int64)
     vectors = _values(part, node.values[0], masks, layer, means)
     together = next(n for n in range(n_out, 0, -1) if n == 1 or len(masks) ** n <= NODES_AT_ONCE)
     places = np.indices((len(masks),) * together).reshape(together, -1)  # of the masks of the last neurons, (·, S)
@@ -153,10 +155,10 @@ def _configurations(
         rows = np.concatenate([np.tile(np.array(before, dtype=np.int64)[:, None], places.shape[1]), places])
         kept = masks[rows]
         (fitting,) = np.nonzero(np.bitwise_or.reduce(kept) == active)
-        rows, kept = rows[:, fitting], kept[:, fitting].astype(np.uint64)
+        rows, kept = rows[:, fitting], kept[:, fitting]
         edges, alive = node.bits.repeat(len(fitting)), np.zeros(len(fitting), dtype=np.int64)
         for neuron, mask in enumerate(kept):
-            edges |= mask << np.uint64(start + neuron * n_in)
+            edges = edges | mask.astype(edges.dtype) << (start + neuron * n_in)
             alive |= (mask != 0).astype(np.int64) << neuron
         yield Prefixes(edges, alive, vectors, rows.T + np.arange(n_out) * len(masks))
 
@@ -176,6 +178,26 @@ def _values(part: Part, values: np.ndarray, masks: np.ndarray, layer: int, means
     table = this.activate(before + (bias[:, None] if means is None else bias[:, :, None]))
     table[:, 0] = 0.0  # no kept edge: inactive
     return np.ascontiguousarray(table.flatten(0, 1).numpy())
+
+
+def with_tails(space: CircuitSpace, prefixes: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    """Returns circuits `(K,)`, bits, from their prefixes `(K,)`, bits, and their tails `(K,)` uint64.
+
+    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64, for of
+    more all circuits can't be looked at.
+    """
+    whole: np.ndarray = prefixes | tails.astype(prefixes.dtype) << space.offsets[-2]
+    return whole
+
+
+def tails_of(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
+    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`."""
+    return (circuits >> space.offsets[-2]).astype(np.uint64)
+
+
+def tail_offsets(space: CircuitSpace) -> np.ndarray:
+    """Returns the bits of a tail at which the last hidden layer's and the outputs' edges begin, `(2,)` int64."""
+    return np.array(space.offsets[-2:], dtype=np.int64) - space.offsets[-2]
 
 
 def rows_of_prefix(space: CircuitSpace, n_active: int) -> int:

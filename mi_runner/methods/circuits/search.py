@@ -15,11 +15,13 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search, check_share
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
 from mi_runner.methods.circuits.pieces import WHOLE, Piece, check_piece
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+from mi_runner.tables.whole_numbers import large
 
 MOST_ROWS = 5_000_000
 """Default of the largest number of circuits in a table."""
@@ -93,7 +95,7 @@ class CircuitSearch:
 
     @property
     def valid(self) -> np.ndarray:
-        """The listed circuits that are valid, `(K,)` uint64."""
+        """The listed circuits that are valid, `(K,)`, bits."""
         return self.listed.circuit[self.is_valid]
 
 
@@ -137,9 +139,9 @@ def search_circuits(
             listed circuits of all.
 
     Raises:
-        ArgumentError: the part has other outputs than the examples or too many edges, its inputs are not the examples',
-            there is no example, an option is out of its range, the last activation falls, there is no such piece, or a
-            part without hidden layers has more circuits than fit into a table, or is to be searched in pieces.
+        ArgumentError: the part has other outputs than the examples, its inputs are not the examples', there is no
+            example, an option is out of its range, the last activation falls, there is no such piece, or a part without
+            hidden layers has more circuits than fit into a table, or is to be searched in pieces.
 
     Example:
         >>> import torch
@@ -168,19 +170,16 @@ def search_circuits(
         measured = _measured(part, examples, space, ablation, device, progress)
         return in_a_table(measured, examples, space, least_correct, min_node_sparsity)
     if not space.n_hidden:
-        problem = f"a part without hidden layers has {space.count():,} circuits, more than {max_table_rows:,}, and a "
-        raise ArgumentError(
-            "max_table_rows",
-            None,
-            f"{problem}census takes a hidden layer.",
-            f"Type {space.count()} or analyse more layers.",
-        )
+        n = large(space.count())
+        problem = f"a part without hidden layers has {n} circuits, more than {max_table_rows:,}, and a census takes a "
+        remedy = f"Type {n.replace(',', '')} or analyse more layers."
+        raise ArgumentError("max_table_rows", None, f"{problem}hidden layer.", remedy)
     if _least_left_out(space, min_node_sparsity):
         raise ArgumentError(
             ("min_node_sparsity", "max_table_rows"),
             min_node_sparsity,
             f"{{min_node_sparsity}}={min_node_sparsity:g} works where all circuits fit into a table: there are "
-            f"{space.count():,}, and {{max_table_rows}}={max_table_rows}.",
+            f"{large(space.count())}, and {{max_table_rows}}={max_table_rows}.",
         )
     most = max_table_rows if most_listed is None else most_listed
     salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
@@ -244,7 +243,7 @@ def _measured(
     progress: Progress | None,
 ) -> CircuitMeasures:
     """Returns the measures of all circuits."""
-    if device.type == "cuda" and space.n_hidden and not examples.has_several:
+    if device.type == "cuda" and space.n_hidden and space.count() > 1 and not examples.has_several:
         batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
@@ -275,7 +274,7 @@ def in_a_table(
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
     right = listed.right(examples.valid_by)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
-    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), right), 1)
+    np.add.at(counts, (space.n_active(listed.circuit), n_kept(listed.circuit), right), 1)
     edge_counts = space.edge_counts(listed.circuit[right >= least_correct])
     return CircuitSearch(space, listed, counts, edge_counts, least_correct, right)
 

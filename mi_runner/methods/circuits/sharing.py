@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner.errors import ArgumentError
+from mi_runner.methods.circuits.edges import as_bits, n_kept, words_of
 from mi_runner.methods.circuits.kernels import minimality as kernels
 
 SECONDS = 60.0
@@ -79,7 +80,7 @@ def backbone(circuits: np.ndarray | Sequence[int]) -> int:
     """Returns the edges that all circuits keep, as bits; 0 without a circuit.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
 
     Example:
         >>> from mi_runner import circuits
@@ -91,31 +92,32 @@ def backbone(circuits: np.ndarray | Sequence[int]) -> int:
 
 
 def minimal_members(circuits: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Returns the distinct circuits that contain no other one, uint64, those with fewer edges first.
+    """Returns the distinct circuits that contain no other one, as bits, those with fewer edges first.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
     """
     words = np.unique(_words(circuits))
-    sizes = np.bitwise_count(words).astype(np.int64)
+    sizes = n_kept(words)
     order = np.argsort(sizes, kind="stable")
     words, sizes = words[order], sizes[order]
     if not len(words):
         return words
-    n_edges = int(words.max()).bit_length()
+    n_edges = _n_edges(words)
     if 6 < n_edges <= MOST_BITS:
         bits = np.zeros((1 << n_edges) // 64, dtype=np.uint64)
         kernels.set_bits(bits, words)
         kernels.propagate(bits)
         return words[~kernels.contains_valid(words, bits)]
-    return words[~kernels.search_valid(words, words, np.searchsorted(sizes, sizes))]
+    in_words = words_of(words)
+    return words[~kernels.search_valid(in_words, in_words, np.searchsorted(sizes, sizes))]
 
 
 def packing(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, are_minimal: bool = False) -> Packing:
     """Returns the most circuits of which no two share an edge: their number, or its interval, and such circuits.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
         seconds: the longest time for the integer program; after it the result is an interval.
         are_minimal: whether none of the circuits contains another one, so that this need not be looked for.
 
@@ -134,7 +136,7 @@ def packing(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, a
     if backbone(words):
         return Packing(1, 1, (int(words[0]),))
     found = _greedy_packing(words)
-    high = min(_n_kept(words) // int(np.bitwise_count(words).min()), _greedy_blocking(words).bit_count())
+    high = min(_n_used(words) // int(n_kept(words).min()), _greedy_blocking(words).bit_count())
     end = time.monotonic() + seconds
     for whole in (False, True):  # the linear program takes little time, and its bound is often enough
         if len(found) >= high:
@@ -154,7 +156,7 @@ def blocking(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, 
     """Returns the fewest edges of which each circuit keeps at least one: their number, or its interval, and such edges.
 
     Args:
-        circuits: `(K,)` uint64, the kept edges as bits.
+        circuits: `(K,)`, the kept edges as bits, of any number of edges.
         seconds: the longest time for the integer program; after it the result is an interval.
         are_minimal: whether none of the circuits contains another one, so that this need not be looked for.
 
@@ -184,7 +186,7 @@ def blocking(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, 
         solved, bound = _solved(np.ones(keeps.shape[1]), keeps, at_least=1, seconds=left, whole=whole)
         if solved is not None:
             chosen = sum(1 << int(edge) for edge in np.flatnonzero(solved))
-            if chosen.bit_count() < found.bit_count() and bool((words & np.uint64(chosen)).all()):
+            if chosen.bit_count() < found.bit_count() and bool(((words & chosen) != 0).all()):
                 found = chosen
         if bound is not None:
             low = max(low, math.ceil(bound - ROUNDING))
@@ -192,7 +194,7 @@ def blocking(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, 
 
 
 def _words(circuits: np.ndarray | Sequence[int]) -> np.ndarray:
-    return np.asarray(circuits, dtype=np.uint64).reshape(-1)
+    return as_bits(circuits)
 
 
 def _checked(circuits: np.ndarray | Sequence[int], seconds: float, are_minimal: bool) -> np.ndarray:
@@ -200,23 +202,27 @@ def _checked(circuits: np.ndarray | Sequence[int], seconds: float, are_minimal: 
     words = _words(circuits)
     if not seconds >= 0:
         raise ArgumentError("seconds", seconds, "give a number of seconds from 0.")
-    if not words.all():
+    if not (words != 0).all():
         problem = "a circuit keeps no edge, so no edge can block it."
         raise ArgumentError("circuits", None, problem, "Leave the empty circuit out.")
     if not are_minimal:
         return minimal_members(words)
-    return words[np.argsort(np.bitwise_count(words), kind="stable")]
+    return words[np.argsort(n_kept(words), kind="stable")]
 
 
-def _n_kept(words: np.ndarray) -> int:
+def _n_used(words: np.ndarray) -> int:
     """Returns how many edges a circuit keeps at all."""
     return int(np.bitwise_or.reduce(words)).bit_count()
 
 
 def _keeps(words: np.ndarray) -> np.ndarray:
     """Returns whether each circuit keeps each edge, `(K, E)` float64."""
-    bits = np.arange(int(words.max()).bit_length(), dtype=np.uint64)
-    return (words[:, None] >> bits & np.uint64(1)).astype(float)
+    return np.stack([(words & (1 << edge)) != 0 for edge in range(_n_edges(words))], axis=1).astype(float)
+
+
+def _n_edges(words: np.ndarray) -> int:
+    """Returns how many edges there are, up to the last that a circuit keeps."""
+    return int(words.max()).bit_length()
 
 
 def _are_disjoint(circuits: Sequence[int]) -> bool:
@@ -242,10 +248,10 @@ def _greedy_blocking(words: np.ndarray) -> int:
     """Returns edges that hit every circuit, as bits: each time the one that most of those left keep."""
     found = 0
     left = words
-    bits = np.uint64(1) << np.arange(int(words.max()).bit_length(), dtype=np.uint64)
+    edges = [1 << edge for edge in range(_n_edges(words))]
     while len(left):
-        best = bits[np.argmax([np.count_nonzero(left & bit) for bit in bits])]
-        found |= int(best)
+        best = edges[np.argmax([np.count_nonzero(left & edge) for edge in edges])]
+        found |= best
         left = left[(left & best) == 0]
     return found
 

@@ -10,30 +10,22 @@ Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L (outputs).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from math import comb
 
 import numpy as np
 
 from mi_runner.errors import ArgumentError
-from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
+from mi_runner.methods.circuits.edges import WORD, Edges, bits_of, rows_of
 
 INPUTS = ("all", "any")
 """The families of circuits: every input and output must be used, or a circuit may leave inputs and outputs out.
 
 An only output is always used, because the empty circuit is in neither family.
 """
-
-MOST_EDGES = 64
-"""A circuit is one unsigned 64-bit integer."""
-
-
-@cache
-def full_matrices(n_rows: int, n_columns: int) -> int:
-    """Returns the number of 0/1 matrices of this shape without an empty row or column, by inclusion and exclusion."""
-    return sum((-1) ** k * comb(n_columns, k) * (2 ** (n_columns - k) - 1) ** n_rows for k in range(n_columns + 1))
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class CircuitSpace:
         inputs: the family, one of `INPUTS`. The empty circuit is in neither.
 
     Raises:
-        ArgumentError: a size is below 1, there are more than 64 edges, or there is no such family.
+        ArgumentError: a size is below 1, or there is no such family.
     """
 
     sizes: tuple[int, ...]
@@ -57,10 +49,18 @@ class CircuitSpace:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             problem = "a space has an input layer, an output layer, and positive sizes."
             raise ArgumentError("sizes", self.sizes, problem)
-        if self.n_edges > MOST_EDGES:
+
+    def in_a_word(self) -> CircuitSpace:
+        """Returns this space, if its circuits have at most 64 edges, so that each is one unsigned integer of numpy.
+
+        Raises:
+            ArgumentError: they have more.
+        """
+        if not self.edges.fit_in_a_word:
             named = "-".join(map(str, self.sizes))
-            problem = f"layers of {named} neurons have {self.n_edges} edges, more than {MOST_EDGES}."
+            problem = f"layers of {named} neurons have {self.n_edges:,} edges, more than {WORD}."
             raise ArgumentError("sizes", None, problem)
+        return self
 
     @cached_property
     def edges(self) -> Edges:
@@ -88,45 +88,35 @@ class CircuitSpace:
         return 2**self.n_edges - 1
 
     def count(self) -> int:
-        """Returns the number of well-formed circuits.
+        """Returns the number of well-formed circuits, exactly.
 
         The sum over the numbers of active neurons of each hidden layer (in the family any also of used inputs and
         outputs) of the products of the ways to choose them and of M(a, b), the number of a×b matrices without an empty
         row or column.
         """
-        ways = self._ways_to_use_inputs()  # active neurons of the layer before → circuits so far
-        for size in self.sizes[1:]:
-            ways = {
-                active: comb(size, active) * sum(n * full_matrices(active, before) for before, n in ways.items())
-                for active in range(1, size + 1)
-            }
-        return sum(ways[used] for used in self._used_outputs())
+        return _count(self)
 
     def count_all_active(self) -> int:
-        """Returns the number of well-formed circuits in which every hidden neuron is active."""
+        """Returns the number of well-formed circuits in which every hidden neuron is active, exactly."""
         ways = self._ways_to_use_inputs()
         for size in self.sizes[1:-1]:
-            ways = {size: sum(n * full_matrices(size, before) for before, n in ways.items())}
-        n_outputs = self.sizes[-1]
-        return sum(
-            comb(n_outputs, used) * n * full_matrices(used, before)
-            for used in self._used_outputs()
-            for before, n in ways.items()
-        )
+            ways = {size: ways_into_layer(ways, size)[size]}
+        return self._with_outputs(ways)
 
     def _ways_to_use_inputs(self) -> dict[int, int]:
         """Returns, for each number of used inputs, in how many ways they can be chosen."""
         n = self.sizes[0]
         return {n: 1} if self.inputs == "all" else {used: comb(n, used) for used in range(1, n + 1)}
 
-    def _used_outputs(self) -> range:
-        """Returns how many outputs a circuit may use."""
+    def _with_outputs(self, ways: Mapping[int, int]) -> int:
+        """Returns the number of circuits, from the ways to have so many active neurons of the last hidden layer."""
         n = self.sizes[-1]
-        return range(n, n + 1) if self.inputs == "all" else range(1, n + 1)
+        of_outputs = ways_into_layer(ways, n)
+        return of_outputs[n] if self.inputs == "all" else sum(of_outputs.values())
 
     def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
         """Returns the kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
-        return tuple(self.edges.masks(self.edges.rows(np.array([circuit], dtype=np.uint64))[0]))
+        return tuple(self.edges.masks(self.edges.rows(self.edges.bits([circuit]))[0]))
 
     def circuit(self, masks: Sequence[np.ndarray]) -> int:
         """Returns the circuit with these masks as an integer.
@@ -142,19 +132,19 @@ class CircuitSpace:
 
     def is_well_formed(self, circuit: int) -> bool:
         """Returns whether the circuit is a well-formed circuit of this space."""
-        return 0 <= circuit <= self.full and bool(self.are_well_formed(np.array([circuit], dtype=np.uint64))[0])
+        return 0 <= circuit <= self.full and bool(self.are_well_formed(self.edges.bits([circuit]))[0])
 
     def are_well_formed(self, circuits: np.ndarray) -> np.ndarray:
-        """Returns whether each of the circuits `(K,)` uint64 is a well-formed circuit of this space, `(K,)` bool."""
+        """Returns whether each of the circuits `(K,)`, bits, is a well-formed circuit of this space, `(K,)` bool."""
         formed = np.ones(len(circuits), dtype=bool)
         reached: list[np.ndarray] | None = [formed] * self.sizes[0] if self.inputs == "all" else None
         for start, (n_out, n_in) in zip(self.offsets, self.edges.shapes, strict=True):
             if reached is not None:
                 for neuron in range(n_in):
                     leaving = sum(1 << (start + target * n_in + neuron) for target in range(n_out))
-                    formed = formed & (((circuits & np.uint64(leaving)) != 0) == reached[neuron])
+                    formed = formed & (((circuits & leaving) != 0) == reached[neuron])
             entering = [((1 << n_in) - 1) << (start + target * n_in) for target in range(n_out)]
-            reached = [(circuits & np.uint64(mask)) != 0 for mask in entering]
+            reached = [(circuits & mask) != 0 for mask in entering]
         assert reached is not None
         used = np.stack(reached)
         return np.asarray(formed & (used.all(0) if self.inputs == "all" else used.any(0)))
@@ -164,10 +154,10 @@ class CircuitSpace:
         return tuple(int(mask.any(1).sum()) for mask in self.masks(circuit)[:-1])
 
     def n_active(self, circuits: np.ndarray) -> np.ndarray:
-        """Returns the number of active hidden neurons of each circuit `(K,)` uint64, `(K,)` int64."""
+        """Returns the number of active hidden neurons of each circuit `(K,)`, bits, `(K,)` int64."""
         counts = np.zeros(len(circuits), dtype=np.int64)
         for mask in self.neuron_masks():
-            counts += (circuits & np.uint64(mask)) != 0
+            counts += (circuits & mask) != 0
         return counts
 
     def neuron_masks(self) -> Iterator[int]:
@@ -177,6 +167,42 @@ class CircuitSpace:
                 yield ((1 << n_in) - 1) << (start + neuron * n_in)
 
     def edge_counts(self, circuits: np.ndarray) -> np.ndarray:
-        """Returns how many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
-        bits = np.arange(self.n_edges, dtype=np.uint64)
-        return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)
+        """Returns how many of the circuits `(K,)`, bits, keep each edge, `(n_edges,)` int64."""
+        return np.array([np.count_nonzero(circuits & (1 << bit)) for bit in range(self.n_edges)], dtype=np.int64)
+
+
+@lru_cache(maxsize=64)
+def _count(space: CircuitSpace) -> int:
+    """Returns `CircuitSpace.count()`, which is asked more than once and takes seconds where layers are wide."""
+    ways = space._ways_to_use_inputs()  # active neurons of the layer before → circuits so far
+    for size in space.sizes[1:-1]:
+        ways = ways_into_layer(ways, size)
+    return space._with_outputs(ways)
+
+
+def ways_into_layer(ways: Mapping[int, int], size: int) -> dict[int, int]:
+    """Returns, for a layer of `size` neurons, the ways to have so many of them active, from those of the layer before.
+
+    For a active neurons they are C(size, a) · Σ over b of ways[b] · M(a, b). By inclusion and exclusion M(a, b), the
+    number of a×b matrices without an empty row or column, is the a-th difference at k = 0 of (2^k − 1)^b: each of the b
+    neurons before leads to some of k neurons. So the sum is the a-th difference of Σ over b of ways[b] · (2^k − 1)^b.
+
+    Args:
+        ways: active neurons of the layer before → ways, numbers of any size.
+    """
+    values = [_ways_to_lead_on(ways, k) for k in range(size + 1)]
+    found = {}
+    for active in range(1, size + 1):
+        values = [after - before for before, after in itertools.pairwise(values)]
+        found[active] = comb(size, active) * values[0]
+    return found
+
+
+def _ways_to_lead_on(ways: Mapping[int, int], k: int) -> int:
+    """Returns Σ over b of ways[b] · (2^k − 1)^b."""
+    total, power = 0, max(ways)
+    for b in sorted(ways, reverse=True):
+        # One power more is a shift and a subtraction, which takes less time than a product where numbers are long.
+        total = (total << k) - total if power - b == 1 else total * (2**k - 1) ** (power - b)
+        total, power = total + ways[b], b
+    return total * (2**k - 1) ** power

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS
@@ -85,6 +86,8 @@ def circuit_table(
 ) -> DataFrame:
     """Returns a row for each listed circuit of a search, or for each valid one.
 
+    The column `circuit` is uint64 up to 64 edges; of more edges it is text, the decimal digits of the bits.
+
     Args:
         examples: what the circuits were evaluated on.
         output: the number of the analysed output, or `all` of several together, for the column of this name.
@@ -100,11 +103,11 @@ def circuit_table(
         elsewhere = {name: column[is_valid] for name, column in elsewhere.items()}
         measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
     nodes = space.n_active(measures.circuit).astype(np.int32)
-    edges = np.bitwise_count(measures.circuit).astype(np.int32)
+    edges = n_kept(measures.circuit).astype(np.int32)
     table = pd.DataFrame(
         {
             "output": _repeated(output, len(measures)),
-            "circuit": measures.circuit,
+            "circuit": _column(measures.circuit),
             "accuracy": measures.n_correct / len(examples),
             "agreement": measures.n_agreeing / len(examples),
             "mse": measures.squares / np.float32(len(examples)),
@@ -122,6 +125,11 @@ def circuit_table(
         codes[is_valid] = levels - 1
         table["minimality"] = pd.Categorical.from_codes(codes, categories=list(LEVELS[1:]), ordered=True)
     return table
+
+
+def _column(circuits: np.ndarray) -> Any:
+    """Returns the column of circuits, bits: numbers up to 64 edges, beyond which no file has numbers, decimal texts."""
+    return circuits if circuits.dtype != object else [str(circuit) for circuit in circuits]
 
 
 def _repeated(output: int | str, n: int) -> Any:

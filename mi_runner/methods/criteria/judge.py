@@ -105,7 +105,8 @@ def criteria(
         seed: every random draw derives from it.
 
     Raises:
-        ArgumentError: a circuit isn't well formed, the examples aren't the part's, or an option is out of its range.
+        ArgumentError: a circuit isn't well formed, the part has more than 64 edges, the examples aren't the part's, or
+            an option is out of its range.
 
     Example:
         >>> import torch
@@ -131,7 +132,7 @@ def criteria(
     _check_kind(kind, part)
     _check_numbers(pairs, noise)
     given = None if shift is None else _checked_examples("shift", shift, part)
-    CircuitSpace(part.sizes, inputs)
+    CircuitSpace(part.sizes, inputs).in_a_word()
     task = Task(part, x, kind, ablation, inputs, pairs, tuple(noise), given, seed=seed)
     return judge(task, _checked_circuits(circuits), names=names)
 
@@ -209,7 +210,7 @@ def judge(
     records = [
         one if isinstance(one, Criterion) else criterion_of(one) for one in (CRITERIA if names is None else names)
     ]
-    is_formed = CircuitSpace(task.part.sizes, "any").are_well_formed(circuits)
+    is_formed = CircuitSpace(task.part.sizes, "any").in_a_word().are_well_formed(circuits)
     if not is_formed.all():
         remedy = "Each hidden neuron has an incoming edge exactly if it has an outgoing one, and an edge is kept."
         raise ArgumentError("circuits", int(circuits[~is_formed][0]), "it is not well formed.", remedy)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.edges import bits_of, n_kept
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.curves import percentile
@@ -51,7 +51,7 @@ class EveryCircuit:
 
     def __init__(self, space: CircuitSpace, measures: CircuitMeasures) -> None:
         self.space, self.edges, self.measures = space, space.edges, measures.sorted()
-        self.n_edges = np.bitwise_count(self.measures.circuit).astype(np.int64)
+        self.n_edges = n_kept(self.measures.circuit)
         self._of_size = [np.flatnonzero(self.n_edges == size) for size in range(self.edges.n + 1)]
         self._squares = [np.sort(self.measures.squares[rows]) for rows in self._of_size]
 

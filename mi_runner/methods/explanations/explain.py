@@ -20,6 +20,7 @@ from mi_runner.methods.explanations.boolean import BooleanNetwork, table_of
 from mi_runner.methods.explanations.groundings import count_groundings
 from mi_runner.methods.explanations.sampling import Total
 from mi_runner.progress import Progress
+from mi_runner.tables.whole_numbers import large
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is counted."""
@@ -91,13 +92,18 @@ def check_sizes(sizes: tuple[int, ...], max_depth: int, family: int | None = Non
     count, most = n_circuits(sizes, family), MOST_CIRCUITS if family is None else MOST_ROWS
     if count > most:
         named = "-".join(map(str, sizes))
-        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {most:,}.")
+        raise ValueError(f"layers of {named} neurons have {large(count)} circuits, more than {most:,}.")
     check_size(sizes[0], max_depth)
 
 
 def n_circuits(sizes: tuple[int, ...], family: int | None = None) -> int:
-    """Returns the number of circuits, of all edges or of a family as `explain` takes it."""
-    return CircuitSpace(sizes).count() if family is None else count_family(CircuitSpace(sizes, "any"), family)
+    """Returns the number of circuits, of all edges or of a family as `explain` takes it.
+
+    Raises:
+        ArgumentError: there are more than 64 edges.
+    """
+    space = CircuitSpace(sizes, "all" if family is None else "any").in_a_word()
+    return space.count() if family is None else count_family(space, family)
 
 
 def explain(

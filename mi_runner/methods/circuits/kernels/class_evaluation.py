@@ -240,9 +240,8 @@ def _squared_shares(power: Any, totals: Any, full: Any) -> np.float32:
 
 @compiled()
 def _evaluate_prefix(
-    prefix: np.uint64, active: int, values: Any, first: int, hidden: Any, output: Any, groups: Any, answers: Any,
-    sizes: Any, full: Any, offsets: Any, all_outputs: bool, circuits: Any, n_correct: Any, n_agreeing: Any,
-    squares: Any,
+    active: int, values: Any, first: int, hidden: Any, output: Any, groups: Any, answers: Any, sizes: Any, full: Any,
+    offsets: Any, all_outputs: bool, tails: Any, n_correct: Any, n_agreeing: Any, squares: Any,
 ) -> None:  # fmt: skip
     """Fills one row for each circuit that has this prefix, from the row `first` on.
 
@@ -290,7 +289,7 @@ def _evaluate_prefix(
                 for o in range(1 if m else 0, every + 1 if m else 1):
                     if all_outputs and union[j, 1] | o != every:
                         continue
-                    circuits[row] = prefix | bits[j] | class_edge_bits(j, m, o, n_neurons, n_inputs, n_outputs, offsets)
+                    tails[row] = bits[j] | class_edge_bits(j, m, o, n_neurons, n_inputs, n_outputs, offsets)
                     n_correct[row], n_agreeing[row] = _answers(variants, o, groups, answers, sizes, flags)
                     total = 0.0
                     if kind < SOFTMAX:
@@ -319,7 +318,6 @@ def _evaluate_prefix(
 
 @compiled(parallel=True)
 def evaluate_class_prefixes(
-    prefixes: Any,
     active: Any,
     values: Any,
     first: Any,
@@ -331,7 +329,7 @@ def evaluate_class_prefixes(
     full: Any,
     offsets: Any,
     all_outputs: bool,
-    circuits: Any,
+    tails: Any,
     n_correct: Any,
     n_agreeing: Any,
     squares: Any,
@@ -339,19 +337,20 @@ def evaluate_class_prefixes(
     """Fills one row for each circuit that has one of these prefixes.
 
     Args:
-        prefixes, active, values, first, hidden, sizes, offsets: as for `evaluation.evaluate_prefixes`.
+        active, values, first, hidden, sizes, offsets: as for `evaluation.evaluate_prefixes`.
         output: weight `(K, J)`, bias `(K,)`, means `(J,)`, activation, slope of the last layer.
         groups: `(G + 1,)` int64: the examples of group g are groups[g] to groups[g + 1].
         answers: `(G, 2)` int64, the correct answer and the full network's answer in each group.
         full: `(K, N)` float32, the full network's outputs.
         all_outputs: whether circuits must keep an edge to every output.
-        circuits, n_correct, n_agreeing, squares: the rows, uint64, int32, int32, float32. Squares are the mean over the
-            outputs of the sums over the examples.
+        tails, n_correct, n_agreeing, squares: the rows, as for `evaluation.evaluate_prefixes`; a tail has the edges
+            into the last hidden layer and into all outputs. Squares are the mean over the outputs of the sums over the
+            examples.
     """
-    for p in prange(prefixes.shape[0]):
+    for p in prange(active.shape[0]):
         _evaluate_prefix(
-            prefixes[p], active[p], values[p], first[p], hidden, output, groups, answers,
-            sizes, full, offsets, all_outputs, circuits, n_correct, n_agreeing, squares,
+            active[p], values[p], first[p], hidden, output, groups, answers,
+            sizes, full, offsets, all_outputs, tails, n_correct, n_agreeing, squares,
         )  # fmt: skip
 
 
@@ -370,7 +369,7 @@ def next_choice(m: int, o: int, n_masks: int, every: int, active: int) -> tuple[
 
 @compiled()
 def _evaluate_listed(
-    active: int, values: Any, first: int, end: int, circuits: Any, hidden: Any, output: Any, groups: Any, answers: Any,
+    active: int, values: Any, first: int, end: int, tails: Any, hidden: Any, output: Any, groups: Any, answers: Any,
     sizes: Any, full: Any, offsets: Any, n_correct: Any, n_agreeing: Any, squares: Any,
 ) -> None:  # fmt: skip
     """Fills the rows first to end of circuits with the same prefix."""
@@ -390,9 +389,9 @@ def _evaluate_listed(
         for k in range(n_outputs):
             sums[k, :] = out_bias[k]
         for j in range(n_neurons):
-            m = (circuits[row] >> np.uint64(offsets[0] + j * n_inputs)) & np.uint64(n_masks - 1)
+            m = (tails[row] >> np.uint64(offsets[0] + j * n_inputs)) & np.uint64(n_masks - 1)
             for k in range(n_outputs):
-                kept = (circuits[row] >> np.uint64(offsets[1] + k * n_neurons + j)) & np.uint64(1)
+                kept = (tails[row] >> np.uint64(offsets[1] + k * n_neurons + j)) & np.uint64(1)
                 weight, term = out_weight[k, j], terms[j, m if kept else np.uint64(0)]
                 if j < last:
                     for e in range(n_examples):
@@ -418,7 +417,7 @@ def evaluate_class_listed(
     values: Any,
     first: Any,
     end: Any,
-    circuits: Any,
+    tails: Any,
     hidden: Any,
     output: Any,
     groups: Any,
@@ -433,13 +432,13 @@ def evaluate_class_listed(
     """Fills the rows of the given circuits; sums are computed in the same order as in `evaluate_class_prefixes`.
 
     Args:
-        first, end: `(P,)` int64: circuits[first[p]] to circuits[end[p]] have the prefix p.
-        circuits: uint64, the kept edges as bits.
+        first, end: `(P,)` int64: the circuits of tails[first[p]] to tails[end[p]] have the prefix p.
+        tails: `(K,)` uint64, as for `evaluate_class_prefixes`.
         active, values, hidden, output, groups, answers, sizes, full, offsets, n_correct, n_agreeing, squares: as for
             `evaluate_class_prefixes`.
     """
     for p in prange(active.shape[0]):
         _evaluate_listed(
-            active[p], values[p], first[p], end[p], circuits, hidden, output, groups, answers,
+            active[p], values[p], first[p], end[p], tails, hidden, output, groups, answers,
             sizes, full, offsets, n_correct, n_agreeing, squares,
         )  # fmt: skip

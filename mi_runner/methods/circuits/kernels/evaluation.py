@@ -127,7 +127,6 @@ def _answers(
 
 @compiled(parallel=True)
 def evaluate_prefixes(
-    prefixes: Any,
     active: Any,
     values: Any,
     first: Any,
@@ -138,7 +137,7 @@ def evaluate_prefixes(
     sizes: Any,
     full: Any,
     offsets: Any,
-    circuits: Any,
+    tails: Any,
     n_correct: Any,
     n_agreeing: Any,
     squares: Any,
@@ -146,10 +145,9 @@ def evaluate_prefixes(
     """Fills one row for each circuit that has one of these prefixes.
 
     Args:
-        prefixes: `(P,)` uint64, the kept edges of each prefix as bits.
         active: `(P,)` int64, the active neurons behind the last hidden layer as bits.
         values: `(P, n, N)` float32, their values.
-        first: `(P,)` int64, the row at which each prefix' circuits begin.
+        first: `(P,)` int64, the row at which the circuits of each prefix begin.
         hidden: weight `(J, n)`, bias `(J,)`, means `(n,)`, activation, slope of the last hidden layer. A left-out edge
             carries its weight times its source's mean; zeros where it carries nothing.
         output: weight `(J,)`, bias, means `(J,)`, activation, slope of the output.
@@ -159,14 +157,15 @@ def evaluate_prefixes(
             equal to the full network's if z lies between bounds[g, 2] and bounds[g, 3].
         sizes: `(G,)` float32: how many equal examples each example of a group represents.
         full: `(N,)` float32, the full network's outputs.
-        offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
-        circuits, n_correct, n_agreeing, squares: the rows, uint64, int32, int32, float32.
+        offsets: `(2,)`, the bits of a tail at which the last hidden layer's and the output's edges begin.
+        tails, n_correct, n_agreeing, squares: the rows, uint64, int32, int32, float32. A circuit's tail has its edges
+            into the last hidden layer and into the output as bits.
     """
     weight = hidden[0]
     out_weight, out_bias, out_means, out_kind, out_slope = output
     n_neurons, n_inputs = weight.shape
     n_examples = full.shape[0]
-    for p in prange(prefixes.shape[0]):
+    for p in prange(active.shape[0]):
         terms = np.empty((n_neurons, 1 << n_inputs, n_examples), dtype=np.float32)
         contributions(values[p], active[p], hidden, out_weight, out_means, terms)
         sums = np.empty((n_neurons, n_examples), dtype=np.float32)  # of the contributions of neurons 0..j−1
@@ -193,7 +192,7 @@ def evaluate_prefixes(
                 j += 1
                 chosen[j] = -1
             elif union[j + 1] == active[p]:
-                circuits[row] = prefixes[p] | bits[j + 1]
+                tails[row] = bits[j + 1]
                 n_correct[row], n_agreeing[row], squares[row] = _answers(
                     sums[j], terms[j, m], groups, bounds, sizes, full, out_kind, out_slope
                 )
@@ -206,7 +205,7 @@ def evaluate_listed(
     values: Any,
     first: Any,
     end: Any,
-    circuits: Any,
+    tails: Any,
     hidden: Any,
     output: Any,
     groups: Any,
@@ -221,8 +220,8 @@ def evaluate_listed(
     """Fills the rows of the given circuits; sums are computed in the same order as in `evaluate_prefixes`.
 
     Args:
-        first, end: `(P,)` int64: circuits[first[p]] to circuits[end[p]] have the prefix p.
-        circuits: uint64, the kept edges as bits.
+        first, end: `(P,)` int64: the circuits of tails[first[p]] to tails[end[p]] have the prefix p.
+        tails: `(K,)` uint64, as for `evaluate_prefixes`.
         active, values, hidden, output, groups, bounds, sizes, full, offsets, n_correct, n_agreeing, squares: as for
             `evaluate_prefixes`.
     """
@@ -238,7 +237,7 @@ def evaluate_listed(
             behind[:] = out_bias
             term = terms[0, 0]
             for j in range(n_neurons):
-                m = (circuits[row] >> np.uint64(offsets[0] + j * n_inputs)) & np.uint64((1 << n_inputs) - 1)
+                m = (tails[row] >> np.uint64(offsets[0] + j * n_inputs)) & np.uint64((1 << n_inputs) - 1)
                 term = terms[j, m]
                 if j < n_neurons - 1:
                     for e in range(n_examples):

@@ -1,6 +1,6 @@
-"""Which circuits contain a valid one? Sets of edges as bits: one word a circuit, or one bit for each set of edges.
+"""Which circuits contain a valid one? Sets of edges as bits: words of a circuit, or one bit for each set of edges.
 
-Letters: K circuits.
+Letters: K, V circuits.
 """
 
 from __future__ import annotations
@@ -130,11 +130,21 @@ def contains_valid(circuits: Any, words: Any) -> Any:
 
 @compiled(parallel=True)
 def search_valid(circuits: Any, valid: Any, n_smaller: Any) -> Any:
-    """Returns whether each circuit contains one of the first `n_smaller` of `valid`, those with fewer edges."""
+    """Returns whether each circuit contains one of the first `n_smaller` of `valid`, those with fewer edges.
+
+    Args:
+        circuits: `(K, W)` uint64, W words of 64 edges each.
+        valid: `(V, W)` uint64.
+        n_smaller: `(K,)`.
+    """
+    n_words = circuits.shape[1]
     contains = np.zeros(len(circuits), dtype=np.bool_)
     for row in prange(len(circuits)):
-        for other in valid[: n_smaller[row]]:
-            if other & ~circuits[row] == np.uint64(0):
+        for other in range(n_smaller[row]):
+            word = 0
+            while word < n_words and valid[other, word] & ~circuits[row, word] == np.uint64(0):
+                word += 1
+            if word == n_words:
                 contains[row] = True
                 break
     return contains

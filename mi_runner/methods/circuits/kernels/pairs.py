@@ -1,6 +1,6 @@
 """How do circuits overlap? All pairs of them, counted by the numbers of edges of both and of the edges that both keep.
 
-Letters: K, M circuits, S numbers of edges that occur, E edges, F families of n circuits.
+Letters: K, M circuits, W words of a circuit, S numbers of edges that occur, E edges, F families of n circuits.
 """
 
 from __future__ import annotations
@@ -72,17 +72,42 @@ def count_pairs(
 
 
 @compiled(parallel=True)
+def count_pairs_of_words(
+    first: Any, first_place: Any, second: Any, second_ends: Any, n_first: int, n_edges: int, once: bool, n_slots: int
+) -> Any:
+    """Returns what `count_pairs` returns, of circuits of several words: `first` `(K, W)`, `second` `(M, W)` uint64."""
+    n_second = len(second_ends) - 1
+    counts = np.zeros((n_slots, n_first, n_second, n_edges + 1), dtype=np.int64)
+    for slot in prange(n_slots):
+        for row in range(slot, len(first), n_slots):
+            for size in range(n_second):
+                end = min(second_ends[size + 1], row) if once else second_ends[size + 1]
+                for place in range(second_ends[size], end):
+                    common = np.uint64(0)
+                    for word in range(first.shape[1]):
+                        common += n_bits(first[row, word] & second[place, word])
+                    counts[slot, first_place[row], size, common] += 1
+    return counts.sum(0)
+
+
+@compiled(parallel=True)
 def mean_overlaps(families: Any) -> Any:
-    """Returns the mean overlap of the pairs of each family `(F, n)` uint64, `(F,)` float64; n is at least 2."""
-    n = families.shape[1]
+    """Returns the mean overlap of the pairs of each family, `(F,)` float64.
+
+    Args:
+        families: `(F, n, W)` uint64, n circuits of W words of 64 edges each; n is at least 2.
+    """
+    n, n_words = families.shape[1:]
     means = np.zeros(len(families), dtype=np.float64)
     for family in prange(len(families)):
         total = 0.0
         for i in range(n):
-            circuit = families[family, i]
             for j in range(i):
-                other = families[family, j]
-                total += float(n_bits(circuit & other)) / float(n_bits(circuit | other))
+                common = union = np.uint64(0)
+                for word in range(n_words):
+                    common += n_bits(families[family, i, word] & families[family, j, word])
+                    union += n_bits(families[family, i, word] | families[family, j, word])
+                total += float(common) / float(union)
         means[family] = total / (n * (n - 1) / 2)
     return means
 
