@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import ablation, clusters, decoder_training, decoding, pruning
-from mi_runner.methods.circuits import census, measures, minimality
+from mi_runner.methods.circuits import census, measures, minimality, prefixes
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.contributions import contributions
@@ -136,10 +136,12 @@ BLOCKS: dict[str, tuple[Any, str, tuple[int, ...], Callable[[], Any]]] = {
         scores, "NUMBERS_AT_ONCE", (1, 3 * X.numel()), lambda: scores.eap_ig(PART, X, Y, "mean", signed=True)
     ),
     "every circuit by prefixes": (measures, "PREFIXES_AT_ONCE", (1, 7), measured),
+    "every circuit by nodes": (prefixes, "NODES_AT_ONCE", (1, 30), measured),
     "every circuit by rows": (measures, "ROWS_AT_ONCE", (1, 900), lambda: measured(ablation="mean", inputs="any")),
     "circuits of a single layer": (measures, "NUMBERS_AT_ONCE", (1, 300), single_layer),
     "a census by prefixes": (census, "PREFIXES_AT_ONCE", (1, 7), lambda: counted(10**9)),
     "a sample of a census": (census, "PREFIXES_AT_ONCE", (1, 7), lambda: counted(60)),
+    "a census by little memory": (census, "BYTES_AT_ONCE", (1, 5000), lambda: counted(60)),
     "a census by rows": (census, "COUNTED_AT_ONCE", (1,), lambda: counted(60)),
     "valid circuits": (minimality, "NUMBERS_AT_ONCE", (1, 1000), levels_by_search),
     "a search for smaller circuits": (minimality, "AT_ONCE", (1, 50), levels_by_search),

@@ -12,7 +12,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from numba import get_num_threads
 
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.experiments import Setting
@@ -177,8 +176,8 @@ def order_of(circuit: int, salt: int) -> int:
 
 @pytest.mark.parametrize("most", [1, 7, 300, 2500])
 def test_a_census_of_many_batches_lists_the_first_of_the_order(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch has as few prefixes as it can; the sample, the counts and the edges are those of all batches together."""
-    monkeypatch.setattr(census_module, "PREFIXES_AT_ONCE", 1)
+    """A batch has one prefix; the sample, the counts and the edges are those of all batches together."""
+    monkeypatch.setattr(census_module, "COUNTED_AT_ONCE", 1)
     n_batches = 0
     gather = census_module._Sample.gather
 
@@ -196,7 +195,7 @@ def test_a_census_of_many_batches_lists_the_first_of_the_order(most: int, monkey
     valid = sorted(table.valid.tolist(), key=lambda circuit: order_of(circuit, 99))
     assert len(valid) > 2500
     census, listed = take_census(part, examples, least, most, salt=99)
-    assert n_batches > 20 / get_num_threads() and n_batches > 1
+    assert n_batches > 20
     assert listed.tolist() == sorted(valid[:most])
     assert np.array_equal(census.counts, table.counts) and np.array_equal(census.edge_counts, table.edge_counts)
 

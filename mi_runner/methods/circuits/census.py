@@ -1,6 +1,6 @@
 """Exact counts of circuits by active neurons, kept edges and correct answers, for spaces too large for a table.
 
-Letters: B examples, D distinct ones, C blocks of them, K circuits, P prefixes, J neurons of the last hidden layer and Q
+Letters: B examples, D distinct ones, C blocks of them, K circuits, T threads, J neurons of the last hidden layer and Q
 choices of each (see `kernels.evaluation` and `kernels.class_census`).
 """
 
@@ -17,7 +17,8 @@ from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels import census as kernels
 from mi_runner.methods.circuits.kernels import class_census as class_kernels
-from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
+from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece, choices_of
+from mi_runner.methods.circuits.prefixes import Prefixes, kernel_layers, prefixes_of
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -26,7 +27,16 @@ BLOCK = 256
 """Largest number of examples in a block that a census decides together."""
 
 COUNTED_AT_ONCE = 400_000_000
-"""About how many circuits a batch of prefixes has; progress is reported after each batch."""
+"""About how many circuits a batch has, at most; progress is reported after each batch."""
+
+PREFIXES_AT_ONCE = 1 << 14
+"""Largest number of prefixes that are enumerated together."""
+
+BYTES_AT_ONCE = 1 << 27
+"""Largest memory of their neurons' values, if one prefix takes less."""
+
+ITEMS_OF_THREAD = 64
+"""A thread has at least so many items, where there are enough."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +61,14 @@ def take_census(
     ablation: str = "zero",
     inputs: str = "all",
     salt: int = 0,
+    piece: Piece = WHOLE,
     progress: Progress | None = None,
 ) -> tuple[Census, np.ndarray]:
     """Returns the counts of all circuits, and the valid circuits or a sample of them: `(K,)` uint64, sorted.
 
     The sample is uniform: it has the valid circuits that come first in a random order of all circuits. So it doesn't
-    depend on the order of the search or the number of threads.
+    depend on the order of the search or the number of threads. The counts of a piece are those of its circuits; they
+    add up to those of all. The sample of all is what comes first in the samples of all pieces, see `first_in_order`.
 
     Args:
         part: with one output, or with several that answer a class, and at least one hidden layer.
@@ -65,29 +77,96 @@ def take_census(
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of circuits, one of `INPUTS`.
         salt: 0 to 2⁶⁴ − 1, the seed of the random order.
+        piece: which circuits are counted, (3, 64) for the third of 64 pieces that take about equally long.
 
     Raises:
-        ArgumentError: the last activation is leaky_relu with a negative slope, or part and examples don't fit.
+        ArgumentError: the last activation is leaky_relu with a negative slope, part and examples don't fit, or there is
+            no such piece.
     """
     check_outputs(part, examples)
+    check_piece(piece)
     refuse_falling(part.layers[-1])
-    progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     blocked, n_threads = _blocked(group_examples(part.layers[-1], examples)), get_num_threads()
-    totals = Census(
+    choices, n_circuits = choices_of(space), Dealing(space, piece).n_circuits()
+    totals = _Totals(
         np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64),
+        np.zeros((n_threads, part.sizes[-2], len(choices)), dtype=np.int64),
         np.zeros(space.n_edges, dtype=np.int64),
     )
-    sample = _Sample(min(most_listed, space.count()), np.uint64(salt), n_threads)
-    per_size = [rows_of_prefix(space, size) for size in range(part.sizes[-3] + 1)]
-    with progress.bar("circuits", space.count()) as advance:
-        at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
-        for prefixes in prefixes_of(part, space, blocked.x, at_once, means):
-            _count(part, space, means, blocked, prefixes.by_size(), least_correct, totals, sample)
+    sample = _Sample(min(most_listed, n_circuits), np.uint64(salt), n_threads)
+    with (progress or Progress()).bar("circuits", n_circuits) as advance:
+        for work in _works(part, space, means, blocked.x, piece, n_threads):
+            _count(part, space, means, blocked, work, choices, least_correct, totals, sample)
             sample.gather()
-            active = np.bitwise_count(prefixes.active.astype(np.uint64))
-            advance(sum(per_size[size] for size in active.tolist()))
+            advance(work.n_circuits)
+    _add_edges(space, totals.rows.sum(0), choices, totals.edge_counts)
     return Census(totals.counts.sum(0), totals.edge_counts), sample.circuits()
+
+
+def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
+    """Returns those of the distinct circuits `(K,)` uint64 that come first in the random order, sorted by their bits.
+
+    Of the samples of all pieces of a census these are the sample of the whole.
+
+    Args:
+        salt: the seed of the order, as for `take_census`.
+        most: how many.
+    """
+    if len(circuits) <= most:
+        return np.sort(circuits)
+    ranks = kernels.rank_of.py_func(circuits, np.uint64(salt))
+    return np.sort(circuits[np.argpartition(ranks, most)[:most]])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Some circuits: those of items, which are a prefix and a head each. See `kernels.census.census_prefixes`.
+
+    Attributes:
+        prefixes: of the items.
+        item_prefix, item_heads: as for the kernels.
+        n_circuits: how many circuits they are together.
+    """
+
+    prefixes: Prefixes
+    item_prefix: np.ndarray
+    item_heads: np.ndarray
+    n_circuits: int
+
+
+def _works(
+    part: Part, space: CircuitSpace, means: Means | None, x: np.ndarray, piece: Piece, n_threads: int
+) -> Iterator[_Work]:
+    """Yields the circuits of a piece in batches of about COUNTED_AT_ONCE."""
+    dealing = Dealing(space, piece)
+    dealer, n_neurons = Dealer(dealing), dealing.n_head_neurons(ITEMS_OF_THREAD * n_threads)
+    at_once = min(PREFIXES_AT_ONCE, max(1, BYTES_AT_ONCE // (4 * part.sizes[-3] * len(x))))
+    for prefixes in prefixes_of(part, space, x, at_once, means, dealer.chosen):
+        heads = [dealer.heads(active, n_neurons) for active in prefixes.active.tolist()]
+        item_prefix = np.repeat(np.arange(len(prefixes)), [len(head.chosen) for head in heads])
+        item_heads = np.concatenate([head.chosen for head in heads])
+        # In float64 the numbers of the largest spaces fit; the sums say only where batches end.
+        circuits = np.concatenate([np.array(head.circuits, dtype=float)[head.kind] for head in heads])
+        order = np.lexsort((-circuits, item_prefix)) if n_neurons else np.argsort(-circuits, kind="stable")
+        batch = (np.cumsum(circuits[order]) / COUNTED_AT_ONCE).astype(np.int64)
+        for items in np.split(order, np.flatnonzero(np.diff(batch)) + 1):
+            yield _Work(prefixes, item_prefix[items], item_heads[items], int(circuits[items].sum()))
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """What a census counts.
+
+    Attributes:
+        counts: `(T, n_hidden + 1, n_edges + 1, B + 1)`, the counts of each of T threads.
+        rows: `(T, J, Q)`, the valid circuits with each choice of each neuron of the last hidden layer.
+        edge_counts: as in `Census`, at first of the edges of prefixes alone.
+    """
+
+    counts: np.ndarray
+    rows: np.ndarray
+    edge_counts: np.ndarray
 
 
 def _count(
@@ -95,27 +174,24 @@ def _count(
     space: CircuitSpace,
     means: Means | None,
     blocked: _Blocked,
-    prefixes: Prefixes,
+    work: _Work,
+    choices: np.ndarray,
     least_correct: int,
-    totals: Census,
+    totals: _Totals,
     sample: _Sample,
 ) -> None:
-    """Adds the circuits with these prefixes to the totals, and lists the valid ones of the sample.
-
-    Args:
-        prefixes: by size; thread t takes every n_threads-th of them.
-        totals: their `counts` are those of each thread.
-    """
-    n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
-    choices = _choices(space)
-    valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], len(choices)), dtype=np.int64)
+    """Adds some circuits to the totals, and lists the valid ones of the sample."""
+    prefixes, n_valid = work.prefixes, np.zeros(len(work.item_prefix), dtype=np.int64)
     n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
     has_several = blocked.wanted.ndim == 1
     kernel = class_kernels.census_class_prefixes if has_several else kernels.census_prefixes
     kernel(
         prefixes.bits,
         prefixes.active,
-        prefixes.values,
+        prefixes.vectors,
+        prefixes.index,
+        work.item_prefix,
+        work.item_heads,
         *kernel_layers(part, means, has_several=has_several),
         blocked.blocks,
         blocked.sizes,
@@ -125,7 +201,7 @@ def _count(
         np.stack([_active_in(space, prefixes.bits, space.offsets[-2]), n_edges], axis=1),
         totals.counts,
         n_valid,
-        valid_rows,
+        totals.rows,
         np.array(space.offsets[-2:], dtype=np.int64),
         sample.salt,
         sample.most,
@@ -133,17 +209,9 @@ def _count(
         sample.n_listed,
         sample.listed,
     )
-    _add_edges(space, prefixes, n_valid, valid_rows.sum(0), choices, totals.edge_counts)
-
-
-def _choices(space: CircuitSpace) -> np.ndarray:
-    """Returns the masks of inputs and of outputs that a neuron of the last hidden layer can keep, `(Q, 2)` int64.
-
-    The first choice is to keep nothing.
-    """
-    n_in, _, n_out = space.sizes[-3:]
-    kept = [(m, o) for m in range(1, 1 << n_in) for o in range(1, 1 << n_out)]
-    return np.array([(0, 0), *kept], dtype=np.int64)
+    bits = prefixes.bits[work.item_prefix]
+    for bit in range(space.offsets[-2]):
+        totals.edge_counts[bit] += n_valid[bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
 
 
 class _Sample:
@@ -187,24 +255,14 @@ def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
     return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
 
 
-def _add_edges(
-    space: CircuitSpace,
-    prefixes: Prefixes,
-    n_valid: np.ndarray,
-    rows: np.ndarray,
-    choices: np.ndarray,
-    edge_counts: np.ndarray,
-) -> None:
-    """Adds to `edge_counts`, for each edge, the valid circuits with these prefixes that keep it.
+def _add_edges(space: CircuitSpace, rows: np.ndarray, choices: np.ndarray, edge_counts: np.ndarray) -> None:
+    """Adds to `edge_counts` the valid circuits that keep each edge into and out of the last hidden layer.
 
     Args:
-        n_valid: `(P,)`, valid circuits with each prefix.
         rows: `(J, Q)`, valid circuits with each choice of each neuron.
     """
     hidden, output = space.offsets[-2:]
     n_in, n_neurons, n_out = space.sizes[-3:]
-    for bit in range(hidden):
-        edge_counts[bit] += n_valid[prefixes.bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
     for i in range(n_in):  # the edges from i into each neuron, and from each neuron to k
         edge_counts[hidden + i : output : n_in] += rows[:, choices[:, 0] >> i & 1 == 1].sum(1)
     for k in range(n_out):

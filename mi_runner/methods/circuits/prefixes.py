@@ -1,25 +1,34 @@
 """The prefixes of a space's circuits: kept edges into all hidden layers but the last, and the neurons' values.
 
-Letters: B examples, P prefixes, n neurons behind the last hidden layer (see `kernels.evaluation`).
+They are the leaves of a tree. Its root has no kept edge; a node at depth d has those into the first d hidden layers. In
+the family any there is a root for each set of used inputs.
+
+Letters: B examples, P prefixes, S nodes of one depth, V distinct values of neurons, n neurons behind the last hidden
+layer (see `kernels.evaluation`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import comb
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from mi_runner.graph.chain import ACTIVATIONS, OVER_OUTPUTS, Layer, Part
 from mi_runner.methods.circuits.ablation import Means, carried
+from mi_runner.methods.circuits.edges import WORD, as_bits, n_kept
 from mi_runner.methods.circuits.space import CircuitSpace
 
 PREFIXES_AT_ONCE = 512
 """Largest number of prefixes in a batch; their values take this many times n · B · 4 bytes."""
+
+NODES_AT_ONCE = 1 << 16
+"""About how many nodes are looked at together; their kept edges take a few times as many numbers."""
 
 
 @dataclass(frozen=True)
@@ -27,94 +36,149 @@ class Prefixes:
     """Kept edges into all hidden layers but the last, and the values of the neurons behind the last hidden layer.
 
     Attributes:
-        bits: `(P,)`, the kept edges of each prefix.
+        bits: `(P,)`, the kept edges.
         active: `(P,)` int64, active neurons behind the last hidden layer, as bits.
-        values: `(P, n, B)` float32.
+        vectors: `(V, B)` float32, the values that neurons have with one prefix or another.
+        index: `(P, n)` int64, for each neuron where its values stand.
     """
 
     bits: np.ndarray
     active: np.ndarray
-    values: np.ndarray
+    vectors: np.ndarray
+    index: np.ndarray
 
-    def by_size(self) -> Prefixes:
-        """Returns them sorted by active neurons, the most first; this also sorts them by the number of circuits."""
-        order = np.argsort(-np.bitwise_count(self.active.astype(np.uint64)).astype(np.int64), kind="stable")
-        return Prefixes(self.bits[order], self.active[order], self.values[order])
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The neurons' values with each prefix, `(P, n, B)` float32."""
+        return self.vectors[self.index]
+
+    @property
+    def n_active(self) -> np.ndarray:
+        """The number of active neurons behind the last hidden layer, `(P,)` int64."""
+        return n_kept(self.active)
+
+    def kept(self, rows: np.ndarray | slice) -> Prefixes:
+        """Returns the prefixes in these rows."""
+        return Prefixes(self.bits[rows], self.active[rows], self.vectors, self.index[rows])
+
+    @staticmethod
+    def joined(parts: list[Prefixes]) -> Prefixes:
+        """Returns all prefixes in their order; a value that no prefix has is left out."""
+        vectors, index, first = [], [], 0
+        for part in parts:
+            used, places = np.unique(part.index, return_inverse=True)
+            vectors.append(part.vectors[used])
+            index.append(first + places.reshape(part.index.shape))
+            first += len(used)
+        return Prefixes(
+            np.concatenate([part.bits for part in parts]),
+            np.concatenate([part.active for part in parts]),
+            np.concatenate(vectors),
+            np.concatenate(index),
+        )
 
 
-_State = tuple[int, int, np.ndarray]
-"""Kept edges so far as bits, active neurons of the last layer so far as bits, and their values `(n, B)`."""
+Chosen: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
+"""`chosen(depth, n_active)` returns which of the next nodes of this depth are kept, `(S,)` bool."""
 
 
 def prefixes_of(
-    part: Part, space: CircuitSpace, x: np.ndarray, most: int, means: Means | None = None
+    part: Part,
+    space: CircuitSpace,
+    x: np.ndarray,
+    most: int,
+    means: Means | None = None,
+    chosen: Chosen | None = None,
 ) -> Iterator[Prefixes]:
-    """Yields all prefixes in batches of at most `most`.
+    """Yields all prefixes in batches of `most`, the last of fewer.
 
     In the family any, a prefix also says which inputs are used; those are then treated as the only ones.
 
     Args:
         x: `(B, n_0)` float32, the inputs of the part.
         means: as `means_of` returns them.
+        chosen: says which nodes are kept; the prefixes of the others are left out. It is given all nodes below kept
+            ones in the order of the search, in blocks. None: all are kept.
     """
-    batch: list[_State] = []
-    values, every_input = np.ascontiguousarray(x.T), (1 << part.sizes[0]) - 1
-    used = [every_input] if space.inputs == "all" else range(1, every_input + 1)
-    for prefix in _extended(part, space, ((0, inputs, values) for inputs in used), 0, means):
-        batch.append(prefix)
-        if len(batch) == most:
-            yield _stacked(space, batch)
-            batch = []
+    n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
+    first = every_input if space.inputs == "all" else 1
+    used = np.array(range(first, every_input + 1), dtype=np.int64 if n < WORD else object)
+    index = np.broadcast_to(np.arange(n), (len(used), n))
+    roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
+    batch: list[Prefixes] = []
+    missing = most
+    for nodes in _below(part, space, _kept(roots, 0, chosen), 0, means, chosen):
+        while len(nodes):
+            batch.append(nodes.kept(slice(missing)))
+            nodes, missing = nodes.kept(slice(missing, None)), missing - len(batch[-1])
+            if not missing:
+                yield Prefixes.joined(batch)
+                batch, missing = [], most
     if batch:
-        yield _stacked(space, batch)
+        yield Prefixes.joined(batch)
 
 
-def _extended(
-    part: Part, space: CircuitSpace, states: Iterable[_State], layer: int, means: Means | None
-) -> Iterator[_State]:
-    """Yields the prefixes that extend these states from `layer` to before the last hidden layer, depth first."""
-    if layer == len(part.layers) - 2:
-        yield from states
+def _kept(nodes: Prefixes, depth: int, chosen: Chosen | None) -> Prefixes:
+    return nodes if chosen is None else nodes.kept(chosen(depth, nodes.n_active))
+
+
+def _below(
+    part: Part, space: CircuitSpace, nodes: Prefixes, depth: int, means: Means | None, chosen: Chosen | None
+) -> Iterator[Prefixes]:
+    """Yields, in blocks, the prefixes below these nodes, depth first."""
+    if depth == len(part.layers) - 2:
+        yield nodes
         return
-    for bits, active, values in states:
-        choices = _configurations(part, space, bits, active, values, layer, means)
-        yield from _extended(part, space, choices, layer + 1, means)
+    for node in range(len(nodes)):
+        for below in _configurations(part, space, nodes.kept(slice(node, node + 1)), depth, means):
+            yield from _below(part, space, _kept(below, depth + 1, chosen), depth + 1, means, chosen)
 
 
 def _configurations(
-    part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int, means: Means | None
-) -> Iterator[_State]:
-    """Yields all choices of kept edges from the active neurons into one hidden layer, with its values `(n, B)`.
+    part: Part, space: CircuitSpace, node: Prefixes, layer: int, means: Means | None
+) -> Iterator[Prefixes]:
+    """Yields, in blocks, all choices of kept edges from the active neurons of one node into a hidden layer.
 
     An inactive neuron's value is never read, because its outgoing edges are left out.
     """
-    this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
-    # Of a single neuron all keep all, and there may be many of them.
-    subsets = [0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active]
-    kept = torch.tensor([[bool(mask >> i & 1) for i in range(n_in)] for mask in subsets])
-    inputs = torch.from_numpy(values)
-    # (n_out, masks, B): every neuron with every choice of inputs, once
+    n_in, n_out, start = part.sizes[layer], part.sizes[layer + 1], space.offsets[layer]
+    active = int(node.active[0])
+    # A single neuron keeps all, and there may be many of them.
+    masks = as_bits([0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active], n_in)
+    vectors = _values(part, node.values[0], masks, layer, means)
+    together = next(n for n in range(n_out, 0, -1) if n == 1 or len(masks) ** n <= NODES_AT_ONCE)
+    places = np.indices((len(masks),) * together).reshape(together, -1)  # of the masks of the last neurons, (·, S)
+    first = n_out - together
+    for before in itertools.product(range(len(masks)), repeat=first):
+        rows = np.concatenate([np.tile(np.array(before, dtype=np.int64)[:, None], places.shape[1]), places])
+        kept = masks[rows]
+        (fitting,) = np.nonzero(np.bitwise_or.reduce(kept) == active)
+        rows, kept = rows[:, fitting], kept[:, fitting].astype(node.bits.dtype)
+        edges, alive = node.bits.repeat(len(fitting)), np.zeros(len(fitting), dtype=np.int64)
+        for neuron, mask in enumerate(kept):
+            edges |= mask << (start + neuron * n_in)
+            alive |= (mask != 0).astype(np.int64) << neuron
+        yield Prefixes(edges, alive, vectors, rows.T + np.arange(n_out) * len(masks))
+
+
+def _values(part: Part, values: np.ndarray, masks: np.ndarray, layer: int, means: Means | None) -> np.ndarray:
+    """Returns the values of each neuron of a layer with each of these masks of inputs, `(n_out · masks, B)` float32.
+
+    Args:
+        values: `(n_in, B)`.
+    """
+    this, n_in = part.layers[layer], part.sizes[layer]
+    kept = torch.from_numpy(np.stack([(masks & (1 << i)) != 0 for i in range(n_in)], axis=1))
     weight, bias = this.weight.cpu()[:, None, :], this.bias.cpu()[:, None]
     if means is not None:
         bias = bias + (weight * ~kept[None]) @ means[layer].cpu()
-    table = this.activate((weight * kept[None]) @ inputs + (bias[:, None] if means is None else bias[:, :, None]))
+    before = (weight * kept[None]) @ torch.from_numpy(values)  # (n_out, masks, B)
+    table = this.activate(before + (bias[:, None] if means is None else bias[:, :, None]))
     table[:, 0] = 0.0  # no kept edge: inactive
-    neurons = table.numpy()
-    start = space.offsets[layer]
-    for rows in itertools.product(range(len(subsets)), repeat=n_out):
-        union = edges = alive = 0
-        for neuron, row in enumerate(rows):
-            mask = subsets[row]
-            union |= mask
-            edges |= mask << (start + neuron * n_in)
-            alive |= bool(mask) << neuron
-        if union == active:
-            yield bits | edges, alive, neurons[range(n_out), rows]
-
-
-def _stacked(space: CircuitSpace, batch: list[_State]) -> Prefixes:
-    bits, active, values = zip(*batch, strict=True)
-    return Prefixes(space.edges.bits(bits), np.array(active, dtype=np.int64), np.stack(values))
+    return np.ascontiguousarray(table.flatten(0, 1).numpy())
 
 
 def with_tails(space: CircuitSpace, prefixes: np.ndarray, tails: np.ndarray) -> np.ndarray:
@@ -141,20 +205,35 @@ def rows_of_prefix(space: CircuitSpace, n_active: int) -> int:
     """Returns how many circuits have a prefix with so many active neurons behind the last hidden layer.
 
     Each neuron of that layer keeps some of these active neurons and some outputs, or none of either; together they keep
-    each active neuron, and in the family all each output. By inclusion and exclusion over the active neurons and the
-    outputs that none of them keeps.
+    each active neuron, and in the family all each output.
     """
-    n_neurons, n_outputs = space.sizes[-2:]
+    return completions(space, space.sizes[-2], n_active, n_active, space.sizes[-1] if space.inputs == "all" else 0)
 
-    def within(n_inputs: int, n_used: int) -> int:
-        return (1 + (2**n_inputs - 1) * (2**n_used - 1)) ** n_neurons
 
-    def without(left_out: int) -> int:
-        n_used = n_outputs - left_out
-        return sum((-1) ** k * comb(n_active, k) * within(n_active - k, n_used) for k in range(n_active + 1))
+@cache
+def completions(space: CircuitSpace, n_neurons: int, n_active: int, n_unread: int, n_unused: int) -> int:
+    """Returns how many choices of kept edges the last neurons of the last hidden layer have.
 
-    most = n_outputs if space.inputs == "all" else 0
-    return sum((-1) ** left_out * comb(n_outputs, left_out) * without(left_out) for left_out in range(most + 1))
+    By inclusion and exclusion over the active neurons and the outputs that none of them keeps.
+
+    Args:
+        n_neurons: the number of these last neurons.
+        n_active: active neurons behind the layer.
+        n_unread: how many of these one of the last neurons must keep.
+        n_unused: how many outputs one of them must keep.
+    """
+
+    def within(n_inputs: int, n_outputs: int) -> int:
+        return (1 + (2**n_inputs - 1) * (2**n_outputs - 1)) ** n_neurons
+
+    return sum(
+        (-1) ** (unread + unused)
+        * comb(n_unread, unread)
+        * comb(n_unused, unused)
+        * within(n_active - unread, space.sizes[-1] - unused)
+        for unread in range(n_unread + 1)
+        for unused in range(n_unused + 1)
+    )
 
 
 def kernel_layers(part: Part, means: Means | None, *, has_several: bool) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

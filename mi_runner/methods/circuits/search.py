@@ -18,6 +18,7 @@ from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
+from mi_runner.methods.circuits.pieces import WHOLE, Piece, check_piece
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 from mi_runner.tables.whole_numbers import large
@@ -31,7 +32,7 @@ class CircuitSearch:
     """The counts of all circuits of one output, or of several that answer a class, and a list of circuits.
 
     Attributes:
-        space: the circuits.
+        space: the circuits; of a search in pieces the counts and the list are those of a piece.
         listed: all circuits if they fit into a table, otherwise the valid ones; a random sample of these if they don't
             fit. Sorted by their bits.
         counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, right answers.
@@ -110,6 +111,7 @@ def search_circuits(
     most_listed: int | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
+    piece: Piece = WHOLE,
     progress: Progress | None = None,
 ) -> CircuitSearch:
     """Returns the counts of all well-formed circuits of a part, and a list of circuits.
@@ -132,11 +134,14 @@ def search_circuits(
         generator: draws which valid circuits are listed if there are too many; None: always the same.
         device: the device that computes a table of one output; of several outputs it is computed on the CPU, and so is
             a census.
+        piece: which circuits are searched: (3, 64) for the third of 64 pieces that take about equally long. Always by a
+            census; the counts of all pieces add up to those of all circuits, and `census.first_in_order` returns the
+            listed circuits of all.
 
     Raises:
         ArgumentError: the part has other outputs than the examples, its inputs are not the examples', there is no
-            example, an option is out of its range, the last activation falls, or a part without hidden layers has more
-            circuits than fit into a table.
+            example, an option is out of its range, the last activation falls, there is no such piece, or a part without
+            hidden layers has more circuits than fit into a table, or is to be searched in pieces.
 
     Example:
         >>> import torch
@@ -160,7 +165,8 @@ def search_circuits(
     _check(space, examples, accuracy_threshold, min_node_sparsity)
     check_outputs(part, examples)
     least_correct = examples.fewest_right(accuracy_threshold)
-    if space.count() <= max_table_rows:
+    _check_piece(space, piece, min_node_sparsity)
+    if space.count() <= max_table_rows and piece == WHOLE:
         measured = _measured(part, examples, space, ablation, device, progress)
         return in_a_table(measured, examples, space, least_correct, min_node_sparsity)
     if not space.n_hidden:
@@ -177,7 +183,7 @@ def search_circuits(
         )
     most = max_table_rows if most_listed is None else most_listed
     salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
-    return _by_census(part, examples, space, ablation, least_correct, most, salt, progress)
+    return _by_census(part, examples, space, ablation, least_correct, most, salt, piece, progress)
 
 
 def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: float, min_node_sparsity: float) -> None:
@@ -191,6 +197,19 @@ def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: f
             raise ArgumentError(name, f"{share:g}", "give a number between 0 and 1.")
 
 
+def _check_piece(space: CircuitSpace, piece: Piece, min_node_sparsity: float) -> None:
+    """Checks that a space can be searched in this piece; raises an ArgumentError if it can't."""
+    check_piece(piece)
+    if piece == WHOLE:
+        return
+    if not space.n_hidden:
+        problem = "circuits without hidden layers are searched in one piece:"
+        raise ArgumentError("piece", piece, problem, "give (1, 1).")
+    if _least_left_out(space, min_node_sparsity):
+        problem = f"{{min_node_sparsity}}={min_node_sparsity:g} works where all circuits are searched in one piece."
+        raise ArgumentError(("min_node_sparsity", "piece"), None, problem, "Give {piece}=(1, 1).")
+
+
 def _by_census(
     part: Part,
     examples: CircuitExamples,
@@ -199,13 +218,23 @@ def _by_census(
     least_correct: int,
     most_listed: int,
     salt: int,
+    piece: Piece,
     progress: Progress | None,
 ) -> CircuitSearch:
-    """Returns the counts of all circuits by a census, and its sample of valid ones, measured."""
-    choices = {"ablation": ablation, "inputs": space.inputs}
+    """Returns the counts of the circuits of a piece by a census, and its sample of valid ones, measured."""
     goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
-    census, circuits = take_census(part, goal, least_correct, most_listed, salt=salt, progress=progress, **choices)
-    listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
+    census, circuits = take_census(
+        part,
+        goal,
+        least_correct,
+        most_listed,
+        ablation=ablation,
+        inputs=space.inputs,
+        salt=salt,
+        piece=piece,
+        progress=progress,
+    )
+    listed = measure_some(part, examples, circuits, ablation=ablation, inputs=space.inputs, progress=progress).sorted()
     right = listed.right(examples.valid_by)
     return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 

@@ -187,7 +187,10 @@ def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
 def census_prefixes(
     prefixes: Any,
     active: Any,
-    values: Any,
+    vectors: Any,
+    index: Any,
+    item_prefix: Any,
+    item_heads: Any,
     hidden: Any,
     output: Any,
     blocks: Any,
@@ -205,10 +208,16 @@ def census_prefixes(
     n_listed: Any,
     listed: Any,
 ) -> None:
-    """Counts the circuits with these prefixes by active neurons, kept edges and correct answers.
+    """Counts the circuits of these items by active neurons, kept edges and correct answers.
+
+    An item is a prefix and a head: the masks of the first neurons of the last hidden layer. Thread t takes every T-th
+    item; what the items of a prefix share is computed once if they follow each other.
 
     Args:
-        prefixes, active, values, hidden, output: as for `evaluate_prefixes`.
+        prefixes, active, hidden, output: as for `evaluate_prefixes`.
+        vectors, index: the values of neuron i are vectors[index[p, i]], as `prefixes.Prefixes` says.
+        item_prefix: `(I,)` int64, the prefix of each item.
+        item_heads: `(I, neurons)` int64, the masks of the head's neurons, of none for all circuits of the prefix.
         blocks: `(C + 1,)` int64: the examples of block c are blocks[c] to blocks[c + 1]; all have the same
             correct answer.
         sizes: `(C,)` float32: how many examples a block represents; N equal examples are a block of one row.
@@ -216,8 +225,8 @@ def census_prefixes(
         least_correct: a circuit with at least so many correct answers is valid.
         n_before: `(P, 2)` int64, active neurons and kept edges of each prefix.
         census: `(T, nodes, edges, N + 1)` int64, counts of each of T threads; the function adds to them.
-        n_valid: `(P,)` int64, filled with the number of valid circuits of each prefix.
-        valid_rows: `(P, J, 2ⁿ)` int64, filled with how many valid circuits keep the inputs m of neuron j.
+        n_valid: `(I,)` int64, filled with the number of valid circuits of each item.
+        valid_rows: `(T, J, 2ⁿ)` int64; the function adds how many valid circuits keep the inputs m of neuron j.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
         salt: uint64; the random order of the circuits, see `rank_of`.
         most: how many valid circuits are listed: those that come first in the random order.
@@ -225,94 +234,111 @@ def census_prefixes(
         n_listed: `(T,)` int64; how many places each thread has listed.
         listed: `(T, more than most)` uint64, the places, not sorted.
     """
+    for thread in prange(census.shape[0]):
+        _count(
+            thread, prefixes, active, vectors, index, item_prefix, item_heads, hidden, output, blocks, sizes, bounds,
+            least_correct, n_before, census, n_valid, valid_rows, offsets, salt, most, beyond, n_listed, listed,
+        )  # fmt: skip
+
+
+@compiled()
+def _count(
+    thread: int, prefixes: Any, active: Any, vectors: Any, index: Any, item_prefix: Any, item_heads: Any, hidden: Any,
+    output: Any, blocks: Any, sizes: Any, bounds: Any, least_correct: int, n_before: Any, census: Any, n_valid: Any,
+    valid_rows: Any, offsets: Any, salt: np.uint64, most: int, beyond: Any, n_listed: Any, listed: Any,
+) -> None:  # fmt: skip
+    """Counts the circuits of every T-th item, as thread `thread` of T."""
     weight = hidden[0]
     out_weight, out_bias, out_means, _, _ = output
     n_neurons, n_inputs = weight.shape
     n_masks = 1 << n_inputs
-    n_examples = values.shape[2]
+    n_examples = vectors.shape[1]
     n_blocks = blocks.shape[0] - 1
-    n_threads = census.shape[0]
-    for thread in prange(n_threads):
-        terms = np.empty((n_neurons, n_masks, n_examples), dtype=np.float32)
-        smallest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
-        largest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
-        low = np.empty((n_neurons, n_blocks), dtype=np.float32)  # bounds of the sums over neurons 0..j−1
-        high = np.empty((n_neurons, n_blocks), dtype=np.float32)
-        correct = np.empty(n_masks, dtype=np.float32)
-        unsure = np.empty(n_masks, dtype=np.float32)
-        behind = np.empty(n_examples, dtype=np.float32)
-        summed = np.empty(n_blocks, dtype=np.bool_)
-        chosen = np.zeros(n_neurons, dtype=np.int64)
-        union = np.zeros(n_neurons, dtype=np.int64)
-        nodes = np.zeros(n_neurons, dtype=np.int64)
-        edges = np.zeros(n_neurons, dtype=np.int64)
-        bits = np.zeros(n_neurons, dtype=np.uint64)  # the edges of neurons 0..j−1 and of the prefix
-        mask_edges = np.zeros(n_masks, dtype=np.int64)  # with the edge to the output
-        for m in range(1, n_masks):
-            mask_edges[m] = mask_edges[m & (m - 1)] + 1
-        mask_edges[1:] += 1
-        n_edges, n_bins = census.shape[2], census.shape[3]
-        counts = census[thread].reshape(-1)
-        of_mask = np.empty(n_masks, dtype=np.int64)  # the distance to the counts of circuits with this mask
-        for m in range(n_masks):
-            of_mask[m] = ((m != 0) * n_edges + mask_edges[m]) * n_bins
-        fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
-        last = n_neurons - 1
-        for p in range(thread, prefixes.shape[0], n_threads):
-            contributions(values[p], active[p], hidden, out_weight, out_means, terms)
+    n_threads, n_head = census.shape[0], item_heads.shape[1]
+    terms = np.empty((n_neurons, n_masks, n_examples), dtype=np.float32)
+    smallest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
+    largest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
+    low = np.empty((n_neurons, n_blocks), dtype=np.float32)  # bounds of the sums over neurons 0..j−1
+    high = np.empty((n_neurons, n_blocks), dtype=np.float32)
+    correct = np.empty(n_masks, dtype=np.float32)
+    unsure = np.empty(n_masks, dtype=np.float32)
+    behind = np.empty(n_examples, dtype=np.float32)
+    summed = np.empty(n_blocks, dtype=np.bool_)
+    chosen = np.zeros(n_neurons, dtype=np.int64)
+    union = np.zeros(n_neurons, dtype=np.int64)
+    nodes = np.zeros(n_neurons, dtype=np.int64)
+    edges = np.zeros(n_neurons, dtype=np.int64)
+    bits = np.zeros(n_neurons, dtype=np.uint64)  # the edges of neurons 0..j−1 and of the prefix
+    mask_edges = np.zeros(n_masks, dtype=np.int64)  # with the edge to the output
+    for m in range(1, n_masks):
+        mask_edges[m] = mask_edges[m & (m - 1)] + 1
+    mask_edges[1:] += 1
+    n_edges, n_bins = census.shape[2], census.shape[3]
+    counts = census[thread].reshape(-1)
+    of_mask = np.empty(n_masks, dtype=np.int64)  # the distance to the counts of circuits with this mask
+    for m in range(n_masks):
+        of_mask[m] = ((m != 0) * n_edges + mask_edges[m]) * n_bins
+    fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
+    last = n_neurons - 1
+    last_low, last_high = np.empty((n_blocks, n_masks), np.float32), np.empty((n_blocks, n_masks), np.float32)
+    p = -1
+    for item in range(thread, item_prefix.shape[0], n_threads):
+        if item_prefix[item] != p:
+            p = item_prefix[item]
+            contributions(vectors[index[p]], active[p], hidden, out_weight, out_means, terms)
             extremes(terms, blocks, smallest, largest, active[p])
             fitting_masks(active[p], fitting)
-            last_low = np.ascontiguousarray(smallest[last].T)
-            last_high = np.ascontiguousarray(largest[last].T)
+            last_low[:] = smallest[last].T
+            last_high[:] = largest[last].T
             low[0, :] = out_bias
             high[0, :] = out_bias
             nodes[0], edges[0], bits[0] = n_before[p, 0], n_before[p, 1], prefixes[p]
-            j = 0
-            chosen[0] = -1
-            while j >= 0:
-                if j == last:
-                    masks = fitting[active[p] & ~union[j]]
-                    if _decide(low[j], high[j], last_low, last_high, bounds, sizes, correct, unsure):
-                        summed[:] = False
-                        for i in range(1, masks[0] + 1):
-                            m = masks[i]
-                            if unsure[m] != ZERO:
-                                chosen[j] = m
-                                correct[m] += _look(
-                                    terms, chosen, out_bias, behind, summed,
-                                    low[j], high[j], last_low, last_high, blocks, bounds,
-                                )  # fmt: skip
-                    first = (nodes[j] * n_edges + edges[j]) * n_bins
-                    n_found = _tally(correct, masks, least_correct, counts, first, of_mask, valid_rows[p, j])
-                    if n_found and most > 0:
-                        for i in range(1, masks[0] + 1):
-                            m = masks[i]
-                            if correct[m] < least_correct:
-                                continue
-                            rank = rank_of(bits[j] | edge_bits(j, m, n_inputs, offsets), salt)
-                            if rank <= beyond[thread]:
-                                listed[thread, n_listed[thread]] = rank
-                                n_listed[thread] += 1
-                                if n_listed[thread] == listed.shape[1]:
-                                    n_listed[thread], beyond[thread] = shorten(listed[thread], most)
-                    n_valid[p] += n_found
-                    for neuron in range(last):
-                        valid_rows[p, neuron, chosen[neuron]] += n_found
-                    j -= 1
-                    continue
-                m = chosen[j] + 1
-                while m < n_masks and m & ~active[p]:
-                    m += 1
-                if m == n_masks:
-                    j -= 1
-                    continue
-                chosen[j] = m
-                union[j + 1] = union[j] | m
-                nodes[j + 1] = nodes[j] + (m != 0)
-                edges[j + 1] = edges[j] + mask_edges[m]
-                bits[j + 1] = bits[j] | edge_bits(j, m, n_inputs, offsets)
-                for c in range(n_blocks):
-                    low[j + 1, c] = low[j, c] + smallest[j, m, c]
-                    high[j + 1, c] = high[j, c] + largest[j, m, c]
-                j += 1
-                chosen[j] = -1
+        j = 0
+        chosen[0] = item_heads[item, 0] - 1 if n_head else -1
+        while j >= 0:
+            if j == last:
+                masks = fitting[active[p] & ~union[j]]
+                if _decide(low[j], high[j], last_low, last_high, bounds, sizes, correct, unsure):
+                    summed[:] = False
+                    for i in range(1, masks[0] + 1):
+                        m = masks[i]
+                        if unsure[m] != ZERO:
+                            chosen[j] = m
+                            correct[m] += _look(
+                                terms, chosen, out_bias, behind, summed,
+                                low[j], high[j], last_low, last_high, blocks, bounds,
+                            )  # fmt: skip
+                first = (nodes[j] * n_edges + edges[j]) * n_bins
+                n_found = _tally(correct, masks, least_correct, counts, first, of_mask, valid_rows[thread, j])
+                if n_found and most > 0:
+                    for i in range(1, masks[0] + 1):
+                        m = masks[i]
+                        if correct[m] < least_correct:
+                            continue
+                        rank = rank_of(bits[j] | edge_bits(j, m, n_inputs, offsets), salt)
+                        if rank <= beyond[thread]:
+                            listed[thread, n_listed[thread]] = rank
+                            n_listed[thread] += 1
+                            if n_listed[thread] == listed.shape[1]:
+                                n_listed[thread], beyond[thread] = shorten(listed[thread], most)
+                n_valid[item] += n_found
+                for neuron in range(last):
+                    valid_rows[thread, neuron, chosen[neuron]] += n_found
+                j -= 1
+                continue
+            m = chosen[j] + 1
+            while m < n_masks and m & ~active[p]:
+                m += 1
+            if m == n_masks or (j < n_head and m > item_heads[item, j]):
+                j -= 1
+                continue
+            chosen[j] = m
+            union[j + 1] = union[j] | m
+            nodes[j + 1] = nodes[j] + (m != 0)
+            edges[j + 1] = edges[j] + mask_edges[m]
+            bits[j + 1] = bits[j] | edge_bits(j, m, n_inputs, offsets)
+            for c in range(n_blocks):
+                low[j + 1, c] = low[j, c] + smallest[j, m, c]
+                high[j + 1, c] = high[j, c] + largest[j, m, c]
+            j += 1
+            chosen[j] = item_heads[item, j] - 1 if j < n_head else -1

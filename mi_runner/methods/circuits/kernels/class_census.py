@@ -200,18 +200,19 @@ def _allowed(fitting: Any, needed: int, every: int, choices: Any) -> int:
 
 @compiled()
 def _count(
-    thread: int, prefixes: Any, active: Any, values: Any, hidden: Any, output: Any, blocks: Any, sizes: Any,
-    targets: Any, masks: Any, all_outputs: bool, least_correct: int, n_before: Any, census: Any, n_valid: Any,
-    valid_rows: Any, offsets: Any, salt: np.uint64, most: int, beyond: Any, n_listed: Any, listed: Any,
+    thread: int, prefixes: Any, active: Any, vectors: Any, index: Any, item_prefix: Any, item_heads: Any, hidden: Any,
+    output: Any, blocks: Any, sizes: Any, targets: Any, masks: Any, all_outputs: bool, least_correct: int,
+    n_before: Any, census: Any, n_valid: Any, valid_rows: Any, offsets: Any, salt: np.uint64, most: int, beyond: Any,
+    n_listed: Any, listed: Any,
 ) -> None:  # fmt: skip
-    """Counts the circuits of every T-th prefix, as thread `thread` of T."""
+    """Counts the circuits of every T-th item, as thread `thread` of T."""
     out_weight, out_bias, out_means, kind, _ = output
     n_neurons, n_inputs = hidden[0].shape
-    n_outputs, n_examples, n_blocks = out_weight.shape[0], values.shape[2], targets.shape[0]
+    n_outputs, n_examples, n_blocks = out_weight.shape[0], vectors.shape[1], targets.shape[0]
     n_masks, n_choices, every = 1 << n_inputs, masks.shape[0], (1 << n_outputs) - 1
     n_others = n_outputs - 1
     n_differences = n_blocks * n_others
-    last, n_threads = n_neurons - 1, census.shape[0]
+    last, n_threads, n_head = n_neurons - 1, census.shape[0], item_heads.shape[1]
     terms = np.zeros((n_neurons, n_masks, n_examples), dtype=np.float32)
     smallest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
     largest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
@@ -236,23 +237,29 @@ def _count(
             of_choice[q] += (masks[q, 0] >> bit & 1) + (masks[q, 1] >> bit & 1)
     fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
     choices = np.empty(n_choices, dtype=np.int64)
-    for p in range(thread, prefixes.shape[0], n_threads):
-        terms[:] = 0
-        neuron_values(values[p], active[p], hidden, out_means, terms)
-        extremes(terms, blocks, smallest, largest, active[p])
-        fitting_masks(active[p], fitting)
-        _thresholds(targets, n_outputs, kind, _margin(terms, out_weight, out_bias), above, below)
-        _differences(smallest, largest, out_means, out_weight, targets, masks, active[p], low, high)
-        last_low, last_high = np.ascontiguousarray(low[last].T), np.ascontiguousarray(high[last].T)
-        d = 0
-        for c in range(n_blocks):
-            for k in range(n_outputs):
-                if k != targets[c]:
-                    behind_low[0, d] = behind_high[0, d] = out_bias[targets[c]] - out_bias[k]
-                    d += 1
-        nodes[0], edges[0], bits[0] = n_before[p, 0], n_before[p, 1], prefixes[p]
+    last_low = np.empty((n_differences, n_choices), dtype=np.float32)
+    last_high = np.empty((n_differences, n_choices), dtype=np.float32)
+    p = -1
+    for item in range(thread, item_prefix.shape[0], n_threads):
+        if item_prefix[item] != p:
+            p = item_prefix[item]
+            terms[:] = 0
+            neuron_values(vectors[index[p]], active[p], hidden, out_means, terms)
+            extremes(terms, blocks, smallest, largest, active[p])
+            fitting_masks(active[p], fitting)
+            _thresholds(targets, n_outputs, kind, _margin(terms, out_weight, out_bias), above, below)
+            _differences(smallest, largest, out_means, out_weight, targets, masks, active[p], low, high)
+            last_low[:] = low[last].T
+            last_high[:] = high[last].T
+            d = 0
+            for c in range(n_blocks):
+                for k in range(n_outputs):
+                    if k != targets[c]:
+                        behind_low[0, d] = behind_high[0, d] = out_bias[targets[c]] - out_bias[k]
+                        d += 1
+            nodes[0], edges[0], bits[0] = n_before[p, 0], n_before[p, 1], prefixes[p]
         j = 0
-        chosen[0] = -1
+        chosen[0] = item_heads[item, 0] - 1 if n_head else -1
         while j >= 0:
             if j == last:
                 needed = every & ~union[j, 1] if all_outputs else 0
@@ -276,7 +283,7 @@ def _count(
                     if n_correct < least_correct:
                         continue
                     n_found += 1
-                    valid_rows[p, j, q] += 1
+                    valid_rows[thread, j, q] += 1
                     if most > 0:
                         m, o = masks[q]
                         own = class_edge_bits(j, m, o, n_neurons, n_inputs, n_outputs, offsets)
@@ -286,15 +293,15 @@ def _count(
                             n_listed[thread] += 1
                             if n_listed[thread] == listed.shape[1]:
                                 n_listed[thread], beyond[thread] = shorten(listed[thread], most)
-                n_valid[p] += n_found
+                n_valid[item] += n_found
                 for neuron in range(last):
-                    valid_rows[p, neuron, chosen[neuron]] += n_found
+                    valid_rows[thread, neuron, chosen[neuron]] += n_found
                 j -= 1
                 continue
             q = chosen[j] + 1
             while q < n_choices and masks[q, 0] & ~active[p]:
                 q += 1
-            if q == n_choices:
+            if q == n_choices or (j < n_head and q > item_heads[item, j]):
                 j -= 1
                 continue
             chosen[j] = q
@@ -307,14 +314,17 @@ def _count(
                 behind_low[j + 1, d] = behind_low[j, d] + low[j, q, d]
                 behind_high[j + 1, d] = behind_high[j, d] + high[j, q, d]
             j += 1
-            chosen[j] = -1
+            chosen[j] = item_heads[item, j] - 1 if j < n_head else -1
 
 
 @compiled(parallel=True)
 def census_class_prefixes(
     prefixes: Any,
     active: Any,
-    values: Any,
+    vectors: Any,
+    index: Any,
+    item_prefix: Any,
+    item_heads: Any,
     hidden: Any,
     output: Any,
     blocks: Any,
@@ -334,20 +344,21 @@ def census_class_prefixes(
     n_listed: Any,
     listed: Any,
 ) -> None:
-    """Counts the circuits with these prefixes by active neurons, kept edges and correct answers.
+    """Counts the circuits of these items by active neurons, kept edges and correct answers.
 
     Args:
-        prefixes, active, values, hidden, output, all_outputs: as for `class_evaluation.evaluate_class_prefixes`.
+        prefixes, active, hidden, output, all_outputs: as for `class_evaluation.evaluate_class_prefixes`.
+        item_heads: `(I, neurons)` int64, the choices of the head's neurons.
         targets: `(C,)` int64, the correct answer in each block.
         masks: `(Q, 2)` int64, the kept inputs and outputs of each choice: (0, 0), then those of the first mask of
             inputs, and so on.
-        valid_rows: `(P, J, Q)` int64, filled with how many valid circuits make choice q for neuron j.
-        blocks, sizes, least_correct, n_before, census, n_valid, offsets, salt, most, beyond, n_listed, listed: as for
-            `census.census_prefixes`.
+        valid_rows: `(T, J, Q)` int64; the function adds how many valid circuits make choice q for neuron j.
+        vectors, index, item_prefix, blocks, sizes, least_correct, n_before, census, n_valid, offsets, salt, most,
+            beyond, n_listed, listed: as for `census.census_prefixes`.
     """
     for thread in prange(census.shape[0]):
         _count(
-            thread, prefixes, active, values, hidden, output, blocks, sizes,
+            thread, prefixes, active, vectors, index, item_prefix, item_heads, hidden, output, blocks, sizes,
             targets, masks, all_outputs, least_correct, n_before, census, n_valid,
             valid_rows, offsets, salt, most, beyond, n_listed, listed,
         )  # fmt: skip
