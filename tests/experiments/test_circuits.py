@@ -922,6 +922,28 @@ def test_every_row_of_a_run_can_be_drawn_masked_applied_and_saved(mi_run: Callab
         found.circuit(717)
 
 
+def test_a_run_of_more_than_64_edges_has_the_circuits_of_the_narrower_network(mi_run: Callable[..., Ended]) -> None:
+    planted = ("dataset=logic", "model=planted", "model.formula='(A & ~B) | (~A & B)'", "experiment.inputs=any")
+    narrow, wide = (
+        mi_run("experiment=circuits", *planted, f"model.width={width}", "experiment.accuracy_threshold=0.7")
+        for width in (1, 8)
+    )
+    (few,), (many,) = (pd.read_csv(ended.folder / "metrics.csv").to_dict("records") for ended in (narrow, wide))
+    same = ("n_circuits", "n_valid", "n_quasi", "n_local", "n_subset", "n_cardinal", "n_equally_valid", "mean_jaccard")
+    assert [many[name] for name in same] == [few[name] for name in same]
+    assert many["n_valid"] > 1
+    found, edges = mi_runner.load_circuits(wide.folder), pd.read_csv(wide.folder / "edges.csv")
+    assert (len(edges), found.part.sizes) == (88, (2, 8, 8, 1))
+    assert edges["n_valid"].sum() == found.table.loc[found.table["valid"], "n_edges"].sum()
+    for row in range(len(found)):
+        circuit = found.circuit(row)
+        assert str(circuit.bits) == found.table["circuit"].iloc[row]
+        assert circuit.n_edges == found.table["n_edges"].iloc[row]
+    (truth,) = np.flatnonzero(found.table["is_truth"])
+    contains = [found.circuit(row).contains(found.circuit(truth)) for row in range(len(found))]
+    assert found.table["contains_truth"].tolist() == contains
+
+
 def test_the_lines_of_the_page_run_on_a_run_folder(mi_run: Callable[..., Ended]) -> None:
     """The page's block is run where its command was, on fewer images."""
     small = ("dataset.limit=60", "training.epochs=1", "experiment.accuracy_threshold=0.1")

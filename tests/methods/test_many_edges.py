@@ -351,3 +351,6 @@ def test_the_circuits_of_a_family_are_its_well_formed_sets_of_edges(inputs: str)
     found = search_family(part, examples, family, accuracy_threshold=0.5, inputs=inputs)
     assert found.listed.circuit.tolist() == expected
     assert found.n_circuits == len(expected)
+    every = found.listed.circuit  # as if all of them were valid
+    contains = [any(other != one and other & ~one == 0 for other in expected) for one in expected]
+    assert (minimality(space, every) >= 3).tolist() == [not one for one in contains]

@@ -46,7 +46,7 @@ def end_names(part: Part, layer: int, source: int, target: int) -> dict[str, str
 
 OF_CIRCUIT = (
     OUTPUT,
-    Key("circuit", BITS),
+    Key("circuit", f"{BITS}; of more than 64 edges decimal digits, a text"),
     Measure(
         "accuracy",
         "examples for which the circuit's answer is the label, of those that it is found on",

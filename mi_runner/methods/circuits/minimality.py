@@ -108,7 +108,7 @@ def _count_valid_without(space: CircuitSpace, circuits: np.ndarray, valid: np.nd
         (rows,) = np.nonzero((circuits & (1 << edge)) != 0)
         for some in np.array_split(rows, -(-len(rows) * space.n_edges // AT_ONCE) or 1):
             without = bits_of(space.edges.closed(space.edges.rows(circuits[some] ^ (1 << edge))))
-            counts[some] += [circuit in among for circuit in without.tolist()]
+            counts[some] += np.array([circuit in among for circuit in without.tolist()], dtype=np.int64)
     return counts
 
 

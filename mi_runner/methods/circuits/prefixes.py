@@ -21,6 +21,7 @@ import torch
 
 from mi_runner.graph.chain import ACTIVATIONS, OVER_OUTPUTS, Layer, Part
 from mi_runner.methods.circuits.ablation import Means, carried
+from mi_runner.methods.circuits.edges import WORD, as_bits, n_kept
 from mi_runner.methods.circuits.space import CircuitSpace
 
 PREFIXES_AT_ONCE = 512
@@ -35,7 +36,7 @@ class Prefixes:
     """Kept edges into all hidden layers but the last, and the values of the neurons behind the last hidden layer.
 
     Attributes:
-        bits: `(P,)`, the kept edges of each prefix.
+        bits: `(P,)`, the kept edges.
         active: `(P,)` int64, active neurons behind the last hidden layer, as bits.
         vectors: `(V, B)` float32, the values that neurons have with one prefix or another.
         index: `(P, n)` int64, for each neuron where its values stand.
@@ -57,7 +58,7 @@ class Prefixes:
     @property
     def n_active(self) -> np.ndarray:
         """The number of active neurons behind the last hidden layer, `(P,)` int64."""
-        return np.bitwise_count(self.active.astype(np.uint64)).astype(np.int64)
+        return n_kept(self.active)
 
     def kept(self, rows: np.ndarray | slice) -> Prefixes:
         """Returns the prefixes in these rows."""
@@ -103,7 +104,8 @@ def prefixes_of(
             ones in the order of the search, in blocks. None: all are kept.
     """
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
-    used = np.arange(every_input if space.inputs == "all" else 1, every_input + 1, dtype=np.int64)
+    first = every_input if space.inputs == "all" else 1
+    used = np.array(range(first, every_input + 1), dtype=np.int64 if n < WORD else object)
     index = np.broadcast_to(np.arange(n), (len(used), n))
     roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
     batch: list[Prefixes] = []
@@ -144,9 +146,8 @@ def _configurations(
     """
     n_in, n_out, start = part.sizes[layer], part.sizes[layer + 1], space.offsets[layer]
     active = int(node.active[0])
-    # Of a single neuron all keep all, and there may be many of them.
-    subsets = [0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active]
-    masks = np.array(subsets, dtype=np.int64)
+    # A single neuron keeps all, and there may be many of them.
+    masks = as_bits([0, active] if n_out == 1 else [mask for mask in range(1 << n_in) if not mask & ~active], n_in)
     vectors = _values(part, node.values[0], masks, layer, means)
     together = next(n for n in range(n_out, 0, -1) if n == 1 or len(masks) ** n <= NODES_AT_ONCE)
     places = np.indices((len(masks),) * together).reshape(together, -1)  # of the masks of the last neurons, (·, S)
@@ -155,10 +156,10 @@ def _configurations(
         rows = np.concatenate([np.tile(np.array(before, dtype=np.int64)[:, None], places.shape[1]), places])
         kept = masks[rows]
         (fitting,) = np.nonzero(np.bitwise_or.reduce(kept) == active)
-        rows, kept = rows[:, fitting], kept[:, fitting]
+        rows, kept = rows[:, fitting], kept[:, fitting].astype(node.bits.dtype)
         edges, alive = node.bits.repeat(len(fitting)), np.zeros(len(fitting), dtype=np.int64)
         for neuron, mask in enumerate(kept):
-            edges = edges | mask.astype(edges.dtype) << (start + neuron * n_in)
+            edges |= mask << (start + neuron * n_in)
             alive |= (mask != 0).astype(np.int64) << neuron
         yield Prefixes(edges, alive, vectors, rows.T + np.arange(n_out) * len(masks))
 
@@ -170,7 +171,7 @@ def _values(part: Part, values: np.ndarray, masks: np.ndarray, layer: int, means
         values: `(n_in, B)`.
     """
     this, n_in = part.layers[layer], part.sizes[layer]
-    kept = torch.from_numpy(masks[:, None] >> np.arange(n_in) & 1).bool()
+    kept = torch.from_numpy(np.stack([(masks & (1 << i)) != 0 for i in range(n_in)], axis=1))
     weight, bias = this.weight.cpu()[:, None, :], this.bias.cpu()[:, None]
     if means is not None:
         bias = bias + (weight * ~kept[None]) @ means[layer].cpu()
