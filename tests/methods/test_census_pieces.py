@@ -16,7 +16,7 @@ from mi_runner.methods.circuits.census import first_in_order, take_census
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.pieces import Dealer, Dealing, choices_of, circuits_below, heads_of, nodes_at
 from mi_runner.methods.circuits.prefixes import completions, prefixes_of
-from mi_runner.methods.circuits.search import search_circuits
+from mi_runner.methods.circuits.search import count_circuits, salt_of, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from tests.small_parts import examples_of, random_part
 
@@ -40,19 +40,34 @@ def test_pieces_add_up_to_the_whole(
 ) -> None:
     part, examples = part_and_examples(sizes)
     right = search_circuits(part, examples, accuracy_threshold=0, inputs=inputs).right
-    options = {"accuracy_threshold": (np.median(right) - 0.5) / len(examples), "inputs": inputs, "most_listed": 30}
+    options = {"accuracy_threshold": (np.median(right) - 0.5) / len(examples), "inputs": inputs}
     table = search_circuits(part, examples, **options)
     assert table.n_valid > 0
     for tasks in (1, 10, 10**9):
         monkeypatch.setattr(pieces, "TASKS_OF_PIECE", tasks)
-        found = [search_circuits(part, examples, **options, piece=(number, of)) for number in range(1, of + 1)]
+        found = [
+            count_circuits(part, examples, **options, most_listed=30, piece=(number, of)) for number in range(1, of + 1)
+        ]
         assert [one.n_circuits for one in found] == [
             Dealing(table.space, (number, of)).n_circuits() for number in range(1, of + 1)
         ]
         assert np.array_equal(sum(one.counts for one in found), table.counts)
         assert np.array_equal(sum(one.edge_counts for one in found), table.edge_counts)
-        whole = search_circuits(part, examples, **options, max_table_rows=0)
+        whole = search_circuits(part, examples, **options, max_table_rows=0, most_listed=30)
         assert np.array_equal(first_in_order(np.concatenate([one.valid for one in found]), 0, 30), whole.valid)
+
+
+def test_pieces_that_get_the_same_draw_list_circuits_of_one_order() -> None:
+    part, examples = part_and_examples((2, 3, 3, 1))
+    options = {"accuracy_threshold": 0.5, "most_listed": 9}
+
+    def drawn() -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    whole = count_circuits(part, examples, **options, generator=drawn())
+    lists = [count_circuits(part, examples, **options, generator=drawn(), piece=(i, 2)).valid for i in (1, 2)]
+    assert len(whole.valid) == 9 and not np.array_equal(whole.valid, count_circuits(part, examples, **options).valid)
+    assert np.array_equal(first_in_order(np.concatenate(lists), salt_of(drawn()), 9), whole.valid)
 
 
 def test_the_sample_of_the_pieces_is_that_of_the_whole() -> None:
@@ -137,15 +152,20 @@ def test_a_piece_has_tasks_from_all_over_the_tree() -> None:
 
 def test_what_is_no_piece() -> None:
     part, examples = part_and_examples((2, 2, 1))
-    for piece, text in (((0, 3), r"piece=\(0, 3\): there are 3 pieces: give \(1, 3\) to \(3, 3\)."), ((4, 3), "4, 3")):
+    for piece, text in (
+        ((0, 3), r"piece=\(0, 3\): there are 3 pieces: give \(1, 3\) to \(3, 3\)."),
+        ((4, 3), r"piece=\(4, 3\): there are 3 pieces"),
+        ((1, 0), r"piece=\(1, 0\): there is at least one piece: give \(1, 1\)."),
+    ):
         with pytest.raises(ArgumentError, match=text):
-            search_circuits(part, examples, accuracy_threshold=0.5, piece=piece)
+            count_circuits(part, examples, accuracy_threshold=0.5, piece=piece)
         with pytest.raises(ArgumentError, match=text):
             take_census(part, examples, 1, 1, piece=piece)
-    with pytest.raises(ArgumentError, match=r"piece=\(1, 0\): there is at least one piece: give \(1, 1\)."):
-        search_circuits(part, examples, accuracy_threshold=0.5, piece=(1, 0))
-    with pytest.raises(ArgumentError, match="min_node_sparsity=0.5 works where all .* one piece. Give piece=.1, 1.."):
-        search_circuits(part, examples, accuracy_threshold=0.5, piece=(1, 2), min_node_sparsity=0.5)
+
+
+def test_a_census_takes_a_hidden_layer_and_what_a_search_takes() -> None:
     layer, on = part_and_examples((3, 1))
-    with pytest.raises(ArgumentError, match="piece=.1, 2.: circuits without hidden layers are searched in one piece:"):
-        search_circuits(layer, on, accuracy_threshold=0.5, inputs="any", piece=(1, 2))
+    with pytest.raises(ArgumentError, match="a census takes a hidden layer: give a part of more layers."):
+        count_circuits(layer, on, accuracy_threshold=0.5)
+    with pytest.raises(ArgumentError, match="accuracy_threshold=1.5: give a number between 0 and 1."):
+        count_circuits(layer, on, accuracy_threshold=1.5)

@@ -41,7 +41,7 @@ from mi_runner.methods.circuits.minimality import (
     minimality_by_search,
     validity,
 )
-from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, count_circuits, judged, search_circuits
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 
@@ -138,18 +138,26 @@ def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSear
             max_table_rows=config.max_table_rows,
             progress=setting.progress,
         )
-    most_listed = MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows
-    result = search_circuits(
+    if method == "table":
+        return search_circuits(
+            part,
+            examples,
+            accuracy_threshold=config.accuracy_threshold,
+            ablation=config.ablation.name,
+            inputs=config.inputs.name,
+            min_node_sparsity=config.min_node_sparsity,
+            max_table_rows=config.max_table_rows,
+            device=setting.dataset.x_test.device,
+            progress=setting.progress,
+        )
+    result = count_circuits(
         part,
         examples,
         accuracy_threshold=config.accuracy_threshold,
         ablation=config.ablation.name,
         inputs=config.inputs.name,
-        min_node_sparsity=config.min_node_sparsity,
-        max_table_rows=config.max_table_rows if method == "table" else 0,
-        most_listed=most_listed,
+        most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows,
         generator=chance.generator(setting.seed, "listed circuits", asked.output),
-        device=setting.dataset.x_test.device,
         progress=setting.progress,
     )
     if len(result.listed) < result.n_valid:

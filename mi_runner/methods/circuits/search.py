@@ -18,7 +18,7 @@ from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search, check_share
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
-from mi_runner.methods.circuits.pieces import WHOLE, Piece, check_piece
+from mi_runner.methods.circuits.pieces import WHOLE, Piece
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 from mi_runner.tables.whole_numbers import large
@@ -111,7 +111,6 @@ def search_circuits(
     most_listed: int | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
-    piece: Piece = WHOLE,
     progress: Progress | None = None,
 ) -> CircuitSearch:
     """Returns the counts of all well-formed circuits of a part, and a list of circuits.
@@ -134,14 +133,11 @@ def search_circuits(
         generator: draws which valid circuits are listed if there are too many; None: always the same.
         device: the device that computes a table of one output; of several outputs it is computed on the CPU, and so is
             a census.
-        piece: which circuits are searched: (3, 64) for the third of 64 pieces that take about equally long. Always by a
-            census; the counts of all pieces add up to those of all circuits, and `census.first_in_order` returns the
-            listed circuits of all.
 
     Raises:
         ArgumentError: the part has other outputs than the examples, its inputs are not the examples', there is no
-            example, an option is out of its range, the last activation falls, there is no such piece, or a part without
-            hidden layers has more circuits than fit into a table, or is to be searched in pieces.
+            example, an option is out of its range, the last activation falls, or a part without hidden layers has more
+            circuits than fit into a table.
 
     Example:
         >>> import torch
@@ -165,8 +161,7 @@ def search_circuits(
     _check(space, examples, accuracy_threshold, min_node_sparsity)
     check_outputs(part, examples)
     least_correct = examples.fewest_right(accuracy_threshold)
-    _check_piece(space, piece, min_node_sparsity)
-    if space.count() <= max_table_rows and piece == WHOLE:
+    if space.count() <= max_table_rows:
         measured = _measured(part, examples, space, ablation, device, progress)
         return in_a_table(measured, examples, space, least_correct, min_node_sparsity)
     if not space.n_hidden:
@@ -182,56 +177,70 @@ def search_circuits(
             f"{large(space.count())}, and {{max_table_rows}}={max_table_rows}.",
         )
     most = max_table_rows if most_listed is None else most_listed
-    salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
-    return _by_census(part, examples, space, ablation, least_correct, most, salt, piece, progress)
+    return count_circuits(
+        part,
+        examples,
+        accuracy_threshold=accuracy_threshold,
+        ablation=ablation,
+        inputs=inputs,
+        most_listed=most,
+        generator=generator,
+        progress=progress,
+    )
+
+
+def count_circuits(
+    part: Part,
+    examples: CircuitExamples,
+    *,
+    accuracy_threshold: float,
+    ablation: str = "zero",
+    inputs: str = "all",
+    most_listed: int = MOST_ROWS,
+    generator: torch.Generator | None = None,
+    piece: Piece = WHOLE,
+    progress: Progress | None = None,
+) -> CircuitSearch:
+    """Returns the counts of all well-formed circuits of a part by a census, and a list of valid ones.
+
+    A space can be counted in pieces, on several machines: the counts of all pieces add up to those of the space, and
+    `first_in_order` returns its listed circuits from theirs.
+
+    Args:
+        part, examples, accuracy_threshold, ablation, inputs: as for `search_circuits`; the part has a hidden layer.
+        most_listed: the largest number of valid circuits that are listed.
+        generator: draws which valid circuits are listed if there are too many, the same ones for all pieces that get
+            the same draw; None: always the same.
+        piece: which circuits are counted: (3, 64) for the third of 64 pieces that take about equally long.
+
+    Raises:
+        ArgumentError: as for `search_circuits`, or there is no hidden layer or no such piece.
+    """
+    space = CircuitSpace(part.sizes, inputs)
+    _check(space, examples, accuracy_threshold, 0.0)
+    check_outputs(part, examples)
+    if not space.n_hidden:
+        raise ArgumentError("part", None, "a census takes a hidden layer:", "give a part of more layers.")
+    least_correct, salt = examples.fewest_right(accuracy_threshold), salt_of(generator)
+    goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
+    choices = {"ablation": ablation, "inputs": inputs}
+    census, circuits = take_census(
+        part, goal, least_correct, most_listed, salt=salt, piece=piece, progress=progress, **choices
+    )
+    listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
+    right = listed.right(examples.valid_by)
+    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
+
+
+def salt_of(generator: torch.Generator | None) -> int:
+    """Returns the seed of the random order in which a census lists valid circuits; it draws one number."""
+    return 0 if generator is None else int(torch.randint(2**63 - 1, (), generator=generator))
 
 
 def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: float, min_node_sparsity: float) -> None:
     """Checks what a search is given; raises an ArgumentError if it doesn't fit."""
     check_search(space.sizes[0], examples, accuracy_threshold)
     check_share("min_node_sparsity", min_node_sparsity)
-
-
-def _check_piece(space: CircuitSpace, piece: Piece, min_node_sparsity: float) -> None:
-    """Checks that a space can be searched in this piece; raises an ArgumentError if it can't."""
-    check_piece(piece)
-    if piece == WHOLE:
-        return
-    if not space.n_hidden:
-        problem = "circuits without hidden layers are searched in one piece:"
-        raise ArgumentError("piece", piece, problem, "give (1, 1).")
-    if _least_left_out(space, min_node_sparsity):
-        problem = f"{{min_node_sparsity}}={min_node_sparsity:g} works where all circuits are searched in one piece."
-        raise ArgumentError(("min_node_sparsity", "piece"), None, problem, "Give {piece}=(1, 1).")
-
-
-def _by_census(
-    part: Part,
-    examples: CircuitExamples,
-    space: CircuitSpace,
-    ablation: str,
-    least_correct: int,
-    most_listed: int,
-    salt: int,
-    piece: Piece,
-    progress: Progress | None,
-) -> CircuitSearch:
-    """Returns the counts of the circuits of a piece by a census, and its sample of valid ones, measured."""
-    goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
-    census, circuits = take_census(
-        part,
-        goal,
-        least_correct,
-        most_listed,
-        ablation=ablation,
-        inputs=space.inputs,
-        salt=salt,
-        piece=piece,
-        progress=progress,
-    )
-    listed = measure_some(part, examples, circuits, ablation=ablation, inputs=space.inputs, progress=progress).sorted()
-    right = listed.right(examples.valid_by)
-    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 
 
 def _measured(
