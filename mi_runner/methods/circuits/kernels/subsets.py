@@ -1,5 +1,7 @@
 """Draws uniform subsets: active neurons of a layer, and the ones of a row of a 0/1 matrix.
 
+There are many short calls, for which threads would take longer to start than to work.
+
 Letters: K draws, n members that a subset can have.
 """
 
@@ -7,20 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import prange
-
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.kernels.randomness import below
 
 
-@compiled(parallel=True)
+@compiled()
 def draw_subsets(state: Any, sizes: Any, chosen: Any) -> None:
     """Fills `chosen` `(K, n)` bool with uniform subsets of `sizes` `(K,)` members each.
 
     Args:
         state: `(K,)` uint64, of the random numbers.
     """
-    for row in prange(len(sizes)):
+    for row in range(len(sizes)):
         needed, left = sizes[row], chosen.shape[1]
         for member in range(chosen.shape[1]):
             chosen[row, member] = below(state, row, left) < needed
@@ -28,7 +28,7 @@ def draw_subsets(state: Any, sizes: Any, chosen: Any) -> None:
             left -= 1
 
 
-@compiled(parallel=True)
+@compiled()
 def draw_rows(state: Any, uncovered: Any, n_new: Any, n_old: Any, chosen: Any) -> None:
     """Fills `chosen` `(K, n)` bool with uniform subsets that have `n_new` uncovered and `n_old` covered members.
 
@@ -39,7 +39,7 @@ def draw_rows(state: Any, uncovered: Any, n_new: Any, n_old: Any, chosen: Any) -
         uncovered: `(K, n)` bool, changed.
         n_new, n_old: `(K,)` int64.
     """
-    for row in prange(len(n_new)):
+    for row in range(len(n_new)):
         left_new = 0
         for member in range(chosen.shape[1]):
             left_new += uncovered[row, member]

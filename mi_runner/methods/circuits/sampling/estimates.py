@@ -139,58 +139,75 @@ def edge_estimate(share: float, variance: float, n: float, is_in_all: bool) -> E
 
 
 def accuracy_bins(strata: Strata, tally: Tally, full: Full) -> tuple[AccuracyBin, ...]:
-    """Returns the distribution of the accuracy by kept edges."""
-    group_of_stratum = (
-        strata.group_of(strata.n_edges[strata.begins[:-1]])
-        if strata.counts_edges
-        else np.zeros(len(strata.sizes), dtype=np.int64)
+    """Returns the distribution of the accuracy by kept edges, in all groups of edges that have a circuit."""
+    groups = [group for group, n_circuits in enumerate(strata.of_groups) if n_circuits]
+    found = [_group(strata, tally, full, group) for group in groups]
+    shares, variances, weights = (
+        np.stack([getattr(one, name) for one in found]) for name in ("share", "variance", "weight")
     )
-    found = []
-    for group, n_circuits in enumerate(strata.of_groups):
-        if n_circuits:
-            some = np.flatnonzero(group_of_stratum == group)
-            has_full = group == len(strata.of_groups) - 1
-            found += _bins_of_group(strata, tally, group, some, full if has_full else None)
-    return tuple(found)
-
-
-def _bins_of_group(strata: Strata, tally: Tally, group: int, some: np.ndarray, full: Full | None) -> list[AccuracyBin]:
-    """Returns the distribution of the accuracy of the circuits of one group of edges.
-
-    Args:
-        some: the strata of the group.
-        full: the full circuit if it is in the group.
-    """
-    n_circuits = strata.of_groups[group]
-    mass = np.array([strata.sizes[one] / n_circuits for one in some.tolist()])
-    drawn, counts = tally.drawn[some], tally.accuracy[some]
-    known: np.ndarray = np.zeros(ACCURACIES)
-    if full is not None:
-        known[full.accuracy] = 1 / n_circuits
-    n_sampled = int(drawn.sum()) + (full is not None)
-    at_least_one = np.maximum(1, drawn)[:, None]
-    shares = (mass[:, None] * counts / at_least_one).sum(0)
-    if len(some):
-        variances = _variance(mass[:, None], at_least_one, counts)
-        # A stratum without a draw may be anything.
-        weight = float((mass**2 / at_least_one[:, 0]).sum() / mass.sum())
-        lows, highs = interval_of_share(shares, variances, np.array(weight))
-    else:
-        lows = highs = shares
-    bins = []
-    for place in range(ACCURACIES):
-        is_drawn = bool(counts[:, place].any()) or known[place] > 0 or not len(some)
-        value = float(shares[place] + known[place]) if is_drawn else None
-        low, high = (min(1.0, float(ends[place] + known[place])) for ends in (lows, highs))
-        bins.append(
-            AccuracyBin(
-                int(strata.groups[group]),
-                int(strata.groups[group + 1]) - 1,
-                place / ACCURACIES,
-                (place + 1) / ACCURACIES,
-                n_circuits,
-                Estimate(None if value is None else min(1.0, value), low, high),
-                n_sampled,
-            )
+    lows, highs = interval_of_share(shares, variances, weights)
+    return tuple(
+        AccuracyBin(
+            int(strata.groups[group]),
+            int(strata.groups[group + 1]) - 1,
+            place / ACCURACIES,
+            (place + 1) / ACCURACIES,
+            strata.of_groups[group],
+            _with_known(one, place, low, high),
+            one.n_sampled,
         )
-    return bins
+        for group, one, ends in zip(groups, found, zip(lows.tolist(), highs.tolist(), strict=True), strict=True)
+        for place, (low, high) in enumerate(zip(*ends, strict=True))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The drawn circuits of a group of edges by their accuracy, `(A,)` each but for the last two.
+
+    Attributes:
+        share: estimated shares of the group's circuits, the full one left out.
+        variance: of the shares.
+        weight: the share that one draw stands for.
+        known: what the full circuit adds to the shares.
+        is_drawn: whether a circuit of this accuracy was drawn.
+        n_sampled: drawn circuits, and the full one.
+        is_exact: whether the group has no circuit but the full one.
+    """
+
+    share: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    known: np.ndarray
+    is_drawn: np.ndarray
+    n_sampled: int
+    is_exact: bool
+
+
+def _group(strata: Strata, tally: Tally, full: Full, group: int) -> _Group:
+    n_circuits, some = strata.of_groups[group], np.flatnonzero(strata.group == group)
+    mass = np.array([strata.sizes[one] / n_circuits for one in some.tolist()])[:, None]
+    drawn, counts = np.maximum(1, tally.drawn[some])[:, None], tally.accuracy[some]
+    known: np.ndarray = np.zeros(ACCURACIES)
+    has_full = group == len(strata.of_groups) - 1
+    if has_full:
+        known[full.accuracy] = 1 / n_circuits
+    weight = (mass**2 / drawn).sum() / mass.sum() if len(some) else 1.0
+    return _Group(
+        (mass * counts / drawn).sum(0),
+        _variance(mass, drawn, counts),
+        np.full(ACCURACIES, weight),
+        known,
+        counts.any(0) | (known > 0),
+        int(tally.drawn[some].sum()) + has_full,
+        not len(some),
+    )
+
+
+def _with_known(group: _Group, place: int, low: float, high: float) -> Estimate:
+    """Returns the share of an interval of accuracy, with what the full circuit adds to it."""
+    known = float(group.known[place])
+    if group.is_exact:
+        return Estimate.exact(known)
+    value = min(1.0, float(group.share[place]) + known) if group.is_drawn[place] else None
+    return Estimate(value, min(1.0, low + known), min(1.0, high + known))

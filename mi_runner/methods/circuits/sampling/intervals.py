@@ -17,7 +17,7 @@ import numpy as np
 TAIL = 0.025
 """The probability beyond each end."""
 
-STEPS = 80
+STEPS = 50
 """Halvings of the logarithm of the range that an end lies in."""
 
 

@@ -196,9 +196,8 @@ def _allocation(strata: Strata, pilot: Tally, n: int) -> np.ndarray:
     mass = masses(strata)
     share = smoothed(pilot.valid, np.maximum(1, pilot.drawn), mass) if len(mass) else mass
     by_variance = mass * np.sqrt(share * (1 - share))
-    group = strata.group_of(strata.n_edges[strata.begins[:-1]]) if strata.counts_edges else np.zeros(len(mass), int)
-    of_group = np.bincount(group, weights=mass)
-    by_edges = mass / np.maximum(of_group, 1e-300)[group] / max(1, np.count_nonzero(of_group))
+    of_group = np.bincount(strata.group, weights=mass)
+    by_edges = mass / np.maximum(of_group, 1e-300)[strata.group] / max(1, np.count_nonzero(of_group))
     parts = ((PROPORTIONAL, mass), (BY_EDGES, by_edges), (1 - PROPORTIONAL - BY_EDGES, by_variance))
     return dealt(sum((part * shares / max(shares.sum(), 1e-300) for part, shares in parts), np.zeros_like(mass)), n)
 

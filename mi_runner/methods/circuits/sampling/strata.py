@@ -123,9 +123,13 @@ class Strata:
         """Whether cells have numbers of edges."""
         return self.matrices.width > 0
 
-    def group_of(self, n_edges: np.ndarray) -> np.ndarray:
-        """Returns the group of numbers of edges."""
-        return np.searchsorted(self.groups, n_edges, side="right") - 1
+    @cached_property
+    def group(self) -> np.ndarray:
+        """The group of edges of each stratum, `(S,)`."""
+        first = self.begins[:-1]
+        if not self.counts_edges:
+            return np.zeros(len(first), dtype=np.int64)
+        return np.searchsorted(self.groups, self.n_edges[first], side="right") - 1
 
 
 def strata_of(sizes: tuple[int, ...], inputs: str) -> Strata:
