@@ -238,7 +238,7 @@ def _sums_of_bits(of: Any) -> Callable[[Any], Any]:
 
 
 def _sign_patterns(n: int, n_pairs: int) -> Iterator[Any]:
-    """Yields bool arrays `(C, n)`, true for a minus, the first pattern without one: all patterns, or some that are drawn.
+    """Yields bool arrays `(C, n)`, true for a minus: all patterns, or some that are drawn; the first has no minus.
 
     A pattern and its opposite give the same |Σ|, so the first sign is always plus where all are tried.
     """
