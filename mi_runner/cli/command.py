@@ -26,7 +26,7 @@ from mi_runner.config import composition, environment, explanations, hydra_compo
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.machine import files, second_process, signals, streams, threads
+from mi_runner.machine import files, memory, second_process, signals, streams, threads
 from mi_runner.machine.imports import begin_to_load_torch, lasting_imports
 from mi_runner.machine.second_process import SecondProcess
 from mi_runner.methods.criteria import records as criteria
@@ -118,6 +118,7 @@ def _command(arguments: list[str]) -> int:
         return _printed(ExitStatus.DONE)
     with second_process.begun() as second:  # before there is a thread
         threads.let_waiting_threads_sleep()
+        memory.take_large_pages()
         begin_to_load_torch()
         return _run(*_composed(_with_folder(overrides, parsed.config_dir)), second)
 

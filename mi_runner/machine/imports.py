@@ -7,13 +7,12 @@ import gc
 import logging
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from mi_runner.machine import hardware
+from mi_runner.machine import hardware, meanwhile
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def begin_to_load_torch() -> None:
     Where something about them is unusual, the import does it all, as without this function.
     """
     if sys.platform == "linux" and hardware.n_cores() > 1 and "torch" not in sys.modules:
-        threading.Thread(target=_load_torch, daemon=True).start()
+        meanwhile.begin(_load_torch)
 
 
 def _load_torch() -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
-from mi_runner.machine import cache, memory, threads
+from mi_runner.machine import cache, meanwhile, memory, threads
 from mi_runner.machine.second_process import SecondProcess
 from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
@@ -106,6 +107,7 @@ def run(
         record.starts, record.given, record.data = prepared.starts, given.record(prepared.built), data_of(dataset)
         record.outputs = prepared.built.dataset.outputs.name
         place = journal.begin()
+        meanwhile.begin(partial(import_module, "pandas"))  # for the tables, while the network computes
 
         with journal.stage("model"):
             weighted = with_weights(prepared, config, device, given)
