@@ -7,7 +7,7 @@ Experiments and the training loop report to a `Progress`. The one here prints no
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -26,10 +26,12 @@ class Progress:
 
     Attributes:
         tables: name of a table → its finished rows; the runner writes them if the run is interrupted.
+        draw: is told of figures that are known before the run's end.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, list[Mapping[str, Any]]] = {}
+        self.draw: Callable[[Mapping[str, Callable[[], Any]]], None] | None = None
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Advance]:
@@ -43,3 +45,12 @@ class Progress:
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds finished rows to a table, so that an interruption doesn't lose them."""
         self.tables.setdefault(table, []).extend(rows)
+
+    def figures(self, drawings: Mapping[str, Callable[[], Any]]) -> None:
+        """Tells of figures of the result whose numbers don't change any more, so that they are drawn meanwhile.
+
+        Args:
+            drawings: as in the result: name → a function that draws the figure.
+        """
+        if self.draw is not None:
+            self.draw(drawings)

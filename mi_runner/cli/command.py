@@ -26,8 +26,9 @@ from mi_runner.config import composition, environment, explanations, hydra_compo
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.machine import signals, streams, threads
-from mi_runner.machine.imports import lasting_imports
+from mi_runner.machine import files, memory, second_process, signals, streams, threads
+from mi_runner.machine.imports import begin_to_load_torch, lasting_imports
+from mi_runner.machine.second_process import SecondProcess
 from mi_runner.methods.criteria import records as criteria
 from mi_runner.methods.discovery import records as methods
 from mi_runner.tables import console
@@ -115,7 +116,11 @@ def _command(arguments: list[str]) -> int:
         hydra_composition.check_folders([] if parsed.shell_completion else overrides)
         _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
         return _printed(ExitStatus.DONE)
-    return _run(*_composed(_with_folder(overrides, parsed.config_dir)))
+    with second_process.begun() as second:  # before there is a thread
+        threads.let_waiting_threads_sleep()
+        memory.take_large_pages()
+        begin_to_load_torch()
+        return _run(*_composed(_with_folder(overrides, parsed.config_dir)), second)
 
 
 def _check_flags(parsed: Namespace) -> None:
@@ -177,9 +182,10 @@ def _print_by_hydra(arguments: Sequence[str]) -> None:
         job()
 
 
-def _run(config: DictConfig, command: str) -> int:
+def _run(config: DictConfig, command: str, second: SecondProcess | None) -> int:
     run_config = composition.typed(config)
-    threads.let_waiting_threads_sleep()
+    if second is not None and run_config.figures:
+        second.ask(files.prepare_to_draw)
     began = time.perf_counter()
     with lasting_imports():
         from mi_runner.runs import runner  # imports torch
@@ -187,7 +193,7 @@ def _run(config: DictConfig, command: str) -> int:
         registry.code_of(run_config.experiment)
     timings = {"import": time.perf_counter() - began}
     with signals.raised():
-        outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings)
+        outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings, second=second)
     for table in outcome.tables:
         console.table(table.title, table.rows, counts=table.counts)
     for line in outcome.not_met:

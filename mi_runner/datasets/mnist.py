@@ -16,6 +16,7 @@ from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -33,6 +34,9 @@ from mi_runner.progress import log
 
 STANDARD_MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
 """The usual rounded figures for the training pixels divided by 255."""
+
+AT_ONCE = 250
+"""Images that are normalised at once: 0.8 MB."""
 
 PACKAGED = files("mi_runner.datasets") / "mnist_files"
 
@@ -134,14 +138,26 @@ def _tensors(
         kept = torch.isin(labels, torch.tensor(digits))
         images, labels = images[kept], labels[kept]
     images, labels = images[:limit], labels[:limit].long()  # before the arithmetic, to save time
-    pixels = images.unsqueeze(1).to(torch.float32).div_(255)
-    if normalization == "standard":
-        pixels.sub_(STANDARD_MEAN).div_(STANDARD_DEVIATION)
-    else:
-        pixels.sub_(0.5).div_(0.5)
+    shift, scale = (STANDARD_MEAN, STANDARD_DEVIATION) if normalization == "standard" else (0.5, 0.5)
+    pixels = _normalised(images, shift, scale).unsqueeze(1)
     if by_class:
         return pixels, torch.searchsorted(torch.tensor(digits), labels)
     return pixels, labels.to(torch.float32)
+
+
+def _normalised(images: Tensor, shift: float, scale: float) -> Tensor:
+    """Returns `(p/255 − shift)/scale` of pixels p, in float32.
+
+    Few images at once, so that all steps find them in the processor's caches: a third of the time of all at once.
+    """
+    normalised = torch.empty(images.shape)
+    for start in range(0, len(images), AT_ONCE):
+        part = normalised[start : start + AT_ONCE].numpy()
+        np.copyto(part, images[start : start + AT_ONCE].numpy())
+        part /= np.float32(255)
+        part -= np.float32(shift)
+        part /= np.float32(scale)
+    return normalised
 
 
 def _read(root: Path, *, download: bool) -> list[Tensor]:

@@ -238,7 +238,7 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
             layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
         elif not _is_reshaped(graph, name):
-            this = _activation(graph, name) or (None if layers else _over_outputs(graph, name))
+            this = activation_at(graph, name) or (None if layers else _over_outputs(graph, name))
             if this is None or (activation[0] != "identity" and this[0] != "identity"):
                 raise _not_a_chain(name)
             activation = this if this[0] != "identity" else activation
@@ -273,18 +273,7 @@ def longest_part(graph: ModelGraph) -> Part | None:
             return longest
 
 
-def _is_reshaped(graph: ModelGraph, name: str) -> bool:
-    """Returns whether a site has the numbers of the one site that it reads, in their order, in another shape."""
-    module, sources = graph.submodule(name), graph.sources(name)
-    if len(sources) != 1 or graph.sites[sources[0]].n_units != graph.sites[name].n_units:
-        return False
-    if module is not None:
-        return isinstance(module, nn.Flatten | nn.Unflatten)
-    called, _, _ = graph.function(name)
-    return getattr(called, "__name__", called) in RESHAPING
-
-
-def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
+def activation_at(graph: ModelGraph, name: str) -> tuple[str, float] | None:
     """Returns the kind and the slope of the activation at a site; None if it is no activation."""
     module = graph.submodule(name)
     if module is not None:
@@ -297,6 +286,17 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
         if called in functions:
             return kind, float(keywords.get("negative_slope", 0.01)) if kind == "leaky_relu" else 0.0
     return None
+
+
+def _is_reshaped(graph: ModelGraph, name: str) -> bool:
+    """Returns whether a site has the numbers of the one site that it reads, in their order, in another shape."""
+    module, sources = graph.submodule(name), graph.sources(name)
+    if len(sources) != 1 or graph.sites[sources[0]].n_units != graph.sites[name].n_units:
+        return False
+    if module is not None:
+        return isinstance(module, nn.Flatten | nn.Unflatten)
+    called, _, _ = graph.function(name)
+    return getattr(called, "__name__", called) in RESHAPING
 
 
 def _over_outputs(graph: ModelGraph, name: str) -> tuple[str, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -74,7 +75,12 @@ def package_digest(name: str) -> str:
 
 
 def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
-    """Calls the function and writes its figure as PNG, with the same pixels as the figure's `savefig`; `$` is a dollar.
+    """Calls the function and writes its figure as PNG; see `png`."""
+    path.write_bytes(png(drawing))
+
+
+def png(drawing: Callable[[], Figure]) -> bytes:
+    """Calls the function and returns its figure as PNG, with the pixels of the figure's `savefig`; `$` is a dollar.
 
     `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
     matplotlib's own settings hold, and not those of a `matplotlibrc` in the current folder: they could name programs.
@@ -90,9 +96,17 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
         try:
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
-            Image.fromarray(np.asarray(canvas.buffer_rgba())).save(path, format="png", dpi=(DPI, DPI))
+            file = io.BytesIO()
+            Image.fromarray(np.asarray(canvas.buffer_rgba())).save(file, format="png", dpi=(DPI, DPI))
+            return file.getvalue()
         finally:
             figure.dpi = before
+
+
+def prepare_to_draw() -> None:
+    """Imports what `png` needs, which takes half a second."""
+    from matplotlib.backends import backend_agg  # noqa: F401
+    from PIL import PngImagePlugin  # noqa: F401
 
 
 def drawn(drawing: Callable[[], Figure]) -> Figure:

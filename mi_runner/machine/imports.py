@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from mi_runner.machine import hardware, meanwhile
 
 
 @contextmanager
@@ -26,6 +31,26 @@ def lasting_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def begin_to_load_torch() -> None:
+    """Begins to load torch's libraries in a thread, so that its import takes less of the time that the program waits.
+
+    To find and bind them takes the system 0.4 s, in which this thread composes the config, if there is a second core.
+    Where something about them is unusual, the import does it all, as without this function.
+    """
+    if sys.platform == "linux" and hardware.n_cores() > 1 and "torch" not in sys.modules:
+        meanwhile.begin(_load_torch)
+
+
+def _load_torch() -> None:
+    with suppress(OSError, ImportError, ValueError):  # ValueError: of a module that has no origin
+        torch = find_spec("torch")
+        if torch is not None and torch.origin is not None:
+            libraries = Path(torch.origin).parent / "lib"
+            # As torch itself does it: first those that all see, then its own, which bring the others.
+            ctypes.CDLL(str(libraries / "libtorch_global_deps.so"), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(libraries / "libtorch_python.so"))
 
 
 SAFE_PATH = "PYTHONSAFEPATH"

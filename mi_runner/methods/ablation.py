@@ -9,8 +9,8 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,7 @@ from mi_runner.methods.replacements import (
     draws,
     draws_of,
 )
+from mi_runner.methods.resampled_alike import last_alike
 from mi_runner.methods.site_parts import NO_PARTS, Parts, intervention_at, kind_of, role_of, site_at
 from mi_runner.methods.sources import ANY, SAME
 from mi_runner.models.batches import batches, outputs_of
@@ -147,14 +148,15 @@ def ablate(
         found = _at_least_one(graph, targets, methods, parts)
         replacements = Replacements(graph, x, y, source, drawn, running)
         labels, runs = list(batches(y)), replacements.runs
-        n_ablations = sum(len(draws_of(site_at(graph, target, parts), drawn)) for target in found)
-        all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
-        table = _Table(partial(_identity, graph, parts=parts), loss, kind, progress, all_kept)
+        alike = {target: last_alike(graph, target) for target in found if target not in parts}
+        asked = _asked(graph, found, parts, drawn, alike)
+        all_kept = (1 + len(asked)) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
+        table = _Table(asked, partial(_identity, graph, parts=parts), loss, kind, progress, all_kept)
         for number in range(len(replacements)):
             table.add(None, runs[number].output(), labels[number])
         table.finish(None)
-        with progress.bar("ablations", n_ablations * len(replacements)) as advance:
-            for ablation, number, value, shared in replacements.values(found, parts):
+        with progress.bar("ablations", len({*asked.values()}) * len(replacements)) as advance:
+            for ablation, number, value, shared in replacements.values(found, parts, alike):
                 ablating = intervention_at(graph, ablation.target, value, parts)
                 outputs = runs[number].output([ablating], shared=shared)
                 table.add(ablation, outputs, labels[number])
@@ -164,8 +166,28 @@ def ablate(
     return table.ablations
 
 
+def _asked(
+    graph: ModelGraph,
+    targets: Sequence[str],
+    parts: Parts,
+    drawn: Sequence[tuple[Method, int]],
+    alike: Mapping[str, str],
+) -> dict[Ablation, Ablation]:
+    """Returns each ablation of the table, in its order → the one that is computed, which has the same outputs."""
+    return {
+        Ablation(target, method, repeat): Ablation(
+            alike.get(target, target) if method == "resample" else target, method, repeat
+        )
+        for target in targets
+        for method, repeat in draws_of(site_at(graph, target, parts), drawn)
+    }
+
+
 class _Table:
     """The table of ablations while it is filled, batch by batch; the intact network is finished first.
+
+    Args:
+        asked: each ablation of the table, in its order → the one that is computed, which has the same outputs.
 
     Attributes:
         ablations: what is finished.
@@ -173,6 +195,7 @@ class _Table:
 
     def __init__(
         self,
+        asked: Mapping[Ablation, Ablation],
         identity: Callable[[Ablation | None], dict[str, Any]],
         loss: LossFunction,
         kind: Outputs,
@@ -180,10 +203,12 @@ class _Table:
         all_kept: bool,
     ) -> None:
         self.ablations = Ablations()
+        self._waiting: deque[tuple[Ablation | None, Ablation | None]] = deque([(None, None), *asked.items()])
         self._identity, self._progress, self._all_kept = identity, progress, all_kept
         self._loss, self._kind = loss, kind
         self._tallies: dict[Ablation | None, _Tally] = {}
         self._outputs: dict[Ablation | None, list[Tensor]] = {}
+        self._finished: dict[Ablation | None, _Finished] = {}
 
     def add(self, ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
         """Adds an ablation's outputs `(B, K)` for the next batch; None is the intact network."""
@@ -192,18 +217,38 @@ class _Table:
             self._outputs.setdefault(ablation, []).append(outputs.cpu())
 
     def finish(self, ablation: Ablation | None) -> None:
-        """Makes the rows of an ablation whose batches are all there."""
-        tally, intact = self._tallies[ablation], self._tallies[None].score
-        row = {**self._identity(ablation), **tally.score.columns(), **_change(intact, tally.score)}
+        """Notes that all batches of an ablation are there, and makes the rows that are next in the table."""
+        tally, outputs = self._tallies.pop(ablation), self._outputs.pop(ablation, [])
+        self._finished[ablation] = _Finished(
+            tally.score,
+            tally.confusion(),
+            torch.cat(tally.correct) if tally.finite else None,
+            torch.cat(outputs) if outputs and tally.finite else None,
+        )
+        while self._waiting and self._waiting[0][1] in self._finished:
+            one, computed = self._waiting.popleft()
+            self._add_rows(one, self._finished[computed])
+
+    def _add_rows(self, ablation: Ablation | None, of: _Finished) -> None:
+        row = {**self._identity(ablation), **of.score.columns(), **_change(self._finished[None].score, of.score)}
         self.ablations.rows.append(row)
         self._progress.rows("metrics", [row])
         named = {name: row[name] for name in (*ABLATION, "repeat")}
-        self.ablations.confusion.extend({**named, **count} for count in tally.confusion())
-        outputs = self._outputs.pop(ablation, [])
-        if tally.finite:
-            self.ablations.correct[ablation] = torch.cat(tally.correct)
-        if outputs and tally.finite:
-            self.ablations.outputs[ablation] = torch.cat(outputs)
+        self.ablations.confusion.extend({**named, **count} for count in of.confusion)
+        if of.correct is not None:
+            self.ablations.correct[ablation] = of.correct
+        if of.outputs is not None:
+            self.ablations.outputs[ablation] = of.outputs
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What all batches of an ablation give; correct and outputs are None where an output isn't finite."""
+
+    score: Score
+    confusion: list[dict[str, int]]
+    correct: Tensor | None
+    outputs: Tensor | None
 
 
 class _Tally:

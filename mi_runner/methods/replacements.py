@@ -7,7 +7,7 @@ shares runs of the network between the ablations.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -31,6 +31,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 MEMORY = 1_000_000_000
 """Bytes of intact values that are kept, so that an ablation computes only what lies behind its target."""
+
+NONE_ALIKE: Mapping[str, str] = {}
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
@@ -181,7 +183,7 @@ class Replacements:
         return len(self.runs)
 
     def values(
-        self, targets: Sequence[str], parts: Parts = NO_PARTS
+        self, targets: Sequence[str], parts: Parts = NO_PARTS, alike: Mapping[str, str] = NONE_ALIKE
     ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
         """Yields the replacement value `(B, *site)` for each ablation and batch; an ablation's batches in their order.
 
@@ -189,14 +191,17 @@ class Replacements:
 
         The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 
+        Args:
+            alike: target → the one that is resampled in its place, once for all that have it; what is yielded names it.
+
         Raises:
             ArgumentError: a value is to be resampled from `x`, which has a single example.
         """
-        site_of = {target: site_at(self.graph, target, parts) for target in targets}
+        site_of = {target: site_at(self.graph, target, parts) for target in (*targets, *alike.values())}
         methods = {method for method, _ in self.drawn}
+        names = list(dict.fromkeys(site_of[target].name for target in targets))
         parameters = {site.name for site in site_of.values() if site.kind == "parameter"}
-        names = list(dict.fromkeys(site.name for site in site_of.values() if site.name not in parameters))
-        means = self.sources.means(names) if "mean" in methods else {}
+        means = self.sources.means([name for name in names if name not in parameters]) if "mean" in methods else {}
         if "mean" in methods:
             means |= {name: read_sites(self.graph, self.source[:1], [name])[name].mean() for name in parameters}
         indices = {repeat: self._index(repeat) for method, repeat in self.drawn if method == "resample"}
@@ -206,24 +211,33 @@ class Replacements:
                 for repeat, index in indices.items():
                     resampled[repeat] = Run(self.graph, self.source[index[group[0]]], memory=self.share)
             values: tuple[str, Tensor] | None = None
-            for target, site in site_of.items():
-                drawn_here = draws_of(site, self.drawn)
-                resamples = any(method == "resample" for method, _ in drawn_here)
-                if self.fit and resamples and (values is None or values[0] != site.name):
+            for ablation in self._each(targets, site_of, alike):
+                site = site_of[ablation.target]
+                if self.fit and ablation.method == "resample" and (values is None or values[0] != site.name):
                     values = site.name, self.sources.values(site.name)
-                for method, repeat in drawn_here:
-                    common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
-                    for number in group:
-                        if method == "mean":
-                            value = means[site.name]
-                        elif method == "zero":
-                            value = torch.zeros(site.shape, dtype=site.dtype, device=self.source.device)
-                        elif values is not None:
-                            value = values[1][indices[repeat][number]]
-                        else:
-                            (value,) = resampled[repeat].values([site.name])
-                        shared = common[len(self.runs.parts[number])] if self.fit and method != "resample" else None
-                        yield Ablation(target, method, repeat), number, value, shared
+                common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
+                for number in group:
+                    if ablation.method == "mean":
+                        value = means[site.name]
+                    elif ablation.method == "zero":
+                        value = torch.zeros(site.shape, dtype=site.dtype, device=self.source.device)
+                    elif values is not None:
+                        value = values[1][indices[ablation.repeat][number]]
+                    else:
+                        (value,) = resampled[ablation.repeat].values([site.name])
+                    is_common = self.fit and ablation.method != "resample"
+                    yield ablation, number, value, common[len(self.runs.parts[number])] if is_common else None
+
+    def _each(
+        self, targets: Sequence[str], site_of: Mapping[str, Site], alike: Mapping[str, str]
+    ) -> Iterator[Ablation]:
+        """Yields the ablations of the targets, each once; a resampled one where `alike` says."""
+        each = (
+            Ablation(alike.get(target, target) if method == "resample" else target, method, repeat)
+            for target in targets
+            for method, repeat in draws_of(site_of[target], self.drawn)
+        )
+        yield from dict.fromkeys(each)
 
     def _index(self, repeat: int) -> tuple[Tensor, ...]:
         """Returns for each batch the source examples that it is resampled from."""

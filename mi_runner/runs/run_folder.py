@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,11 +178,22 @@ class RunFolder:
 
     def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
         """Draws a figure and writes it as figures/NAME.png."""
-        (self.path / FIGURES).mkdir(exist_ok=True)
-        if (self.path / FIGURES).is_symlink():
-            raise OSError(f"{self.path / FIGURES} is a link to another folder, where nothing is written")
-        with written_whole(self.path / FIGURES / f"{name}.png") as beside:
+        with self._figure(name) as beside:
             files.save_figure(drawing, beside)
+
+    def write_png(self, name: str, content: bytes) -> None:
+        """Writes a figure that is drawn already as figures/NAME.png."""
+        with self._figure(name) as beside:
+            beside.write_bytes(content)
+
+    @contextmanager
+    def _figure(self, name: str) -> Iterator[Path]:
+        folder = self.path / FIGURES
+        folder.mkdir(exist_ok=True)
+        if folder.is_symlink():
+            raise OSError(f"{folder} is a link to another folder, where nothing is written")
+        with written_whole(folder / f"{name}.png") as beside:
+            yield beside
 
     def write_pictures(self, pictures: Mapping[str, Any]) -> None:
         """Writes the data of the interactive pictures as pictures.json."""

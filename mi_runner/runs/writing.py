@@ -11,6 +11,7 @@ from torch import nn
 
 from mi_runner.experiments import Result
 from mi_runner.experiments.common.tables import of_training
+from mi_runner.runs.figures import Figures
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, is_parquet
@@ -49,14 +50,21 @@ def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
 
 
 def write(
-    place: RunFolder, result: Result, model: nn.Module | None, metadata: Mapping[str, str], *, draws: bool = True
+    place: RunFolder,
+    result: Result,
+    model: nn.Module | None,
+    metadata: Mapping[str, str],
+    *,
+    figures: Figures | None = None,
 ) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
     Args:
         metadata: of the files of weights: the names of inputs and classes.
-        draws: whether figures are drawn.
+        figures: where they are drawn; None: no figure is.
     """
+    if figures is not None:
+        figures.begin(result.figures)  # while the tables are written
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
@@ -71,8 +79,8 @@ def write(
     pictures = {name: data for name, made in result.pictures.items() if (data := made()) is not None}
     if pictures:
         place.write_pictures(pictures)
-    for name, drawing in result.figures.items() if draws else ():
-        place.write_figure(name, drawing)
+    if figures is not None:
+        figures.write(place, result.figures)
 
 
 def note(record: RunRecord, result: Result) -> None:

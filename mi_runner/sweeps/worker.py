@@ -19,7 +19,7 @@ from pathlib import Path
 from mi_runner import progress
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.machine import signals, streams, threads
+from mi_runner.machine import memory, signals, streams, threads
 from mi_runner.machine.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
 from mi_runner.runs import liveness, run_folder
 from mi_runner.sweeps import clean_state
@@ -205,6 +205,7 @@ def _settle_in(worker: Worker) -> None:
     if worker.cuda is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = worker.cuda
     threads.let_waiting_threads_sleep()
+    memory.take_large_pages()
     if worker.parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C: it sends SIGTERM
         threading.Thread(target=_end_with, args=(worker.parent,), daemon=True).start()

@@ -21,7 +21,7 @@ from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.ablation import answers, figures
+from mi_runner.experiments.ablation import answers, figures, network_figures
 from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
     ABLATING,
@@ -130,6 +130,9 @@ def run(setting: Setting[AblationConfig]) -> Result:
     if config.list_only:
         return _listed(graph)
     asked = _asked(setting, graph)
+    of_network = network_figures.weight_pictures(graph, dataset)
+    of_network |= network_figures.entering_images(graph, dataset, config.examples)
+    setting.progress.figures(of_network)
     if asked.source.x is not None:
         n = len(asked.source.x)
         log.info(f"means and samples come from the {n:,} examples of experiment.source={config.source}")
@@ -144,8 +147,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         )
     drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, _with_every_method(_known(rows)))}
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
-    drawn |= figures.weight_pictures(graph, dataset)
-    drawn |= figures.entering_images(graph, dataset, config.examples)
+    drawn |= of_network
     if units:
         drawn["units"] = partial(figures.unit_drops, _known(units))
     return Result(
@@ -385,9 +387,9 @@ def _listed(graph: ModelGraph) -> Result:
 
 def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
     given, n = config.examples, len(dataset.x_test)
-    if given is not None and not (0 < len(given) <= figures.MOST_EXAMPLES and max(given) < n):
+    if given is not None and not (0 < len(given) <= network_figures.MOST_EXAMPLES and max(given) < n):
         raise ConfigError(
-            f"experiment.examples={given}: name 1 to {figures.MOST_EXAMPLES} positions in the test set, "
+            f"experiment.examples={given}: name 1 to {network_figures.MOST_EXAMPLES} positions in the test set, "
             f"from 0 to {n - 1}."
         )
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
@@ -18,6 +17,7 @@ from mi_runner.tables.declaration import Row
 from mi_runner.tables.whole_numbers import large
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 MOST_CIRCUITS = 6
@@ -71,7 +71,7 @@ def overlaps(rows: Sequence[Row]) -> Figure:
     """
     of_sets = {name: [row for row in rows if row["which"] == name] for name in ("valid", "minimal")}
     of_sets = {name: found for name, found in of_sets.items() if found}
-    figure = Figure(figsize=(1 + 4 * len(of_sets), 3.2), layout="constrained")
+    figure = drawing.blank(1 + 4 * len(of_sets), 3.2)
     for axes, (name, bins) in zip(figure.subplots(1, len(of_sets), squeeze=False)[0], of_sets.items(), strict=True):
         edges = [*(row["overlap_from"] for row in bins), bins[-1]["overlap_to"]]
         axes.stairs([row["share"] for row in bins], edges, fill=True, color="C0", alpha=0.6, label="found")
@@ -89,7 +89,7 @@ def overlaps(rows: Sequence[Row]) -> Figure:
 
 
 def _sparsity(table: DataFrame, title: str) -> Figure:
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = drawing.blank(6, 4)
     axes = figure.subplots()
     shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
     axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
@@ -101,7 +101,7 @@ def _sparsity(table: DataFrame, title: str) -> Figure:
 
 def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
     blocks = space.edges.masks(shares)
-    figure = Figure(figsize=(2.4 * len(blocks) + 1.2, 2.8), layout="constrained")
+    figure = drawing.blank(2.4 * len(blocks) + 1.2, 2.8)
     for index, (axes, block) in enumerate(zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True)):
         n_out, n_in = block.shape
         shown = axes.imshow(block, cmap="magma", vmin=0, vmax=1)
@@ -130,7 +130,7 @@ def of_networks(rows: Sequence[Row]) -> Figure:
     edges = [row for row in rows if row["kind"] == "edge"]
     # A circuit's name is its rank; sweep_circuits.csv has its edges in the same order.
     circuits = [row for row in rows if row["kind"] != "edge"][: 1 + MOST_SHARED]
-    figure = Figure(figsize=(9, 1.4 + 0.2 * max(len(edges), len(circuits))), layout="constrained")
+    figure = drawing.blank(9, 1.4 + 0.2 * max(len(edges), len(circuits)))
     labels = [row["edges"] for row in edges], ["commonest", *(f"circuit {n}" for n in range(1, len(circuits)))]
     for axes, shown, names, what in zip(
         figure.subplots(1, 2), (edges, circuits), labels, ("edge layer:from→to", "circuit"), strict=True

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mi_runner.experiments.clusters.network import Network
@@ -18,6 +15,10 @@ from mi_runner.experiments.common import drawing
 from mi_runner.methods.clusters import Top
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = {"clustered": "#c44e52", "twin": "#4c72b0"}
 """Of the networks."""
@@ -46,10 +47,12 @@ IMAGES_OF_UNIT = {1: 14, 2: 10, 3: 8, 4: 7}
 
 def weights(networks: Sequence[Network]) -> Figure:
     """Draws the size of each weight of the clustered layer, with framed clusters, a panel for each network."""
+    from matplotlib.patches import Rectangle
+
     partition = networks[0].partition
     both = (partition.outputs, partition.inputs)
     outputs, inputs = (torch.bincount(units.cpu()).cumsum(0).tolist() for units in both)
-    figure = Figure(figsize=(3.2 * len(networks) + 0.8, 3.4), layout="constrained")
+    figure = drawing.blank(3.2 * len(networks) + 0.8, 3.4)
     grid = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, network in zip(grid, networks, strict=True):
         size = network.weight.detach().cpu().abs()
@@ -82,7 +85,7 @@ def edges(networks: Sequence[Network]) -> Figure:
     `MOST_NODES` are bundled, and an edge of a bundle is the mean of its weights.
     """
     panel = max(3.5, 0.9 * len(networks[0].columns))
-    figure = Figure(figsize=(panel * len(networks), 5.2), layout="constrained")
+    figure = drawing.blank(panel * len(networks), 5.2)
     grid = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, network in zip(grid, networks, strict=True):
         _network(axes, network)
@@ -115,6 +118,8 @@ def _bundled(units: Tensor, most: int) -> list[Tensor]:
 
 
 def _network(axes: Axes, network: Network) -> None:
+    from matplotlib.collections import LineCollection
+
     nodes = bundles(network)
     heights = [np.linspace(1, 0, len(column) + 2)[1:-1] for column in nodes]
     for position, layer in enumerate(network.chain.layers):
@@ -168,7 +173,7 @@ def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
     states = list(dict.fromkeys((row["state"], row["cluster"]) for row in shown))
     columns = [ALL, *class_names]
     size = (0.42 * len(columns) * len(networks) + 1.8, 0.34 * len(states) + 1.3)
-    figure = Figure(figsize=(max(6.0, size[0]), size[1]), layout="constrained")
+    figure = drawing.blank(max(6.0, size[0]), size[1])
     grid = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
     for axes, network in zip(grid, networks, strict=True):
         values = torch.full((len(states), len(columns)), math.nan)
@@ -196,7 +201,7 @@ def training(history: Sequence[Row]) -> Figure:
     Args:
         history: rows of history.csv.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = drawing.blank(8, 3.2)
     for axes, column, label in zip(
         figure.subplots(1, 2), ("clusterability", "test_accuracy"), ("clusterability", "test accuracy"), strict=True
     ):
@@ -222,7 +227,7 @@ def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
     """
     layers = list(dict.fromkeys(row["layer"] for row in units))
     networks = list(dict.fromkeys(row["network"] for row in units))
-    figure = Figure(figsize=(3.4 * len(layers) + 0.6, 5), layout="constrained")
+    figure = drawing.blank(3.4 * len(layers) + 0.6, 5)
     grid = figure.subplots(2, len(layers), squeeze=False, sharex=True)
     numbers = np.arange(1, n_classes + 1)
     for column, layer in enumerate(layers):
@@ -264,9 +269,9 @@ def unit_images(
     block_width = room + across * (width + gap)
     is_of_classes = site == network.logits and not network.kind.are_of_one
     first = drawing.picture(x[0].reshape(image_shape))
-    canvas = torch.full((rows * (height + line), len(blocks) * block_width, *first.shape[2:]), math.nan)
+    canvas = np.full((rows * (height + line), len(blocks) * block_width, *first.shape[2:]), math.nan, dtype=np.float32)
     inches = 1.9 * len(blocks) + 1.2 * across / 5
-    figure = Figure(figsize=(inches, 0.75 + inches * canvas.shape[0] / canvas.shape[1]), layout="constrained")
+    figure = drawing.blank(inches, 0.75 + inches * canvas.shape[0] / canvas.shape[1])
     axes = figure.subplots()
     for block, (title, units) in enumerate(blocks):
         left = block * block_width + room
@@ -279,7 +284,7 @@ def unit_images(
             for place, example in enumerate(top.examples[:across, unit].tolist()):
                 start = left + place * (width + gap)
                 canvas[upper : upper + height, start : start + width] = drawing.picture(x[example].reshape(image_shape))
-    shown = (canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas).numpy()
+    shown = np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas
     axes.imshow(shown, cmap="gray", interpolation="nearest")
     axes.set_axis_off()
     axes.set_ylim(canvas.shape[0], -0.6 * height if blocks[0][0] else 0)

@@ -2,7 +2,9 @@
 
 An experiment's own figures are in its `figures.py`: rows in, matplotlib figures out. A result has functions that draw
 them, and the runner calls these when it writes the files.
-Figures are made without pyplot, so that they need no screen and leave no global state.
+Figures are made without pyplot, so that they need no screen and leave no global state. matplotlib is imported when the
+first is made, because a run that ends with a mistake needs none. Nothing here imports torch: the process that draws
+beside a run has none.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from torch import Tensor
+import numpy as np
 
 from mi_runner.experiments import Drawing
 from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from mi_runner.graph.chain import Part
 
 REFERENCE = "#444444"
@@ -37,6 +41,13 @@ MOST_LETTERS = 24
 
 MOST_LARGE_PICTURES = 25
 """Up to this many pictures, a mosaic draws them larger."""
+
+
+def blank(width: float, height: float) -> Figure:
+    """Returns an empty figure of this size in inches, which finds room for its labels."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Drawing]:
@@ -57,18 +68,18 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[st
 def _confusion(
     rows: Sequence[Row], class_names: Sequence[str] | None, labels: Sequence[int], predicted: Sequence[int]
 ) -> Figure:
-    counts = torch.zeros(len(labels), len(predicted))
+    counts = np.zeros((len(labels), len(predicted)), dtype=np.float32)
     for row in rows:
         counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
     names = dict(enumerate(class_names)) if class_names is not None else {}
-    figure = Figure(figsize=(1.8 + 0.45 * len(predicted), 1.6 + 0.42 * len(labels)), layout="constrained")
+    figure = blank(1.8 + 0.45 * len(predicted), 1.6 + 0.42 * len(labels))
     axes = figure.subplots()
-    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    is_correct = torch.tensor([[label == guess for guess in predicted] for label in labels])
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    is_correct = np.array([[label == guess for guess in predicted] for label in labels])
     most_wrong = float(shares[~is_correct].max()) if (~is_correct).any() else 0.0
     # A colour for each image; NaN is not drawn.
     for cells, cmap, largest in ((is_correct, "Blues", 1.0), (~is_correct, "Reds", most_wrong or 1.0)):
-        axes.imshow(shares.where(cells, math.nan).numpy(), cmap=cmap, vmin=0, vmax=largest, aspect="auto")
+        axes.imshow(np.where(cells, shares, np.float32(math.nan)), cmap=cmap, vmin=0, vmax=largest, aspect="auto")
     if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
         for i in range(len(labels)):
             for j in range(len(predicted)):
@@ -86,7 +97,7 @@ def _confusion(
     return figure
 
 
-def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:
+def mosaic(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str, **colours: Any) -> Figure:
     """Returns a figure of pictures `(H, W)` or `(H, W, 3)` in a grid, with captions of one or more lines above them.
 
     The grid is one image on one pair of axes, because a hundred pairs of axes take matplotlib seconds.
@@ -97,21 +108,21 @@ def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **co
     n_lines = max(caption.count("\n") + 1 for caption in captions)
     gap, room = max(1, width // 14), max(2, height // 5) * n_lines
     shape = (down * (height + room), across * (width + gap), *pictures[0].shape[2:])
-    canvas = torch.full(shape, math.nan)
+    canvas = np.full(shape, math.nan, dtype=np.float32)
     size = 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1
-    figure = Figure(figsize=(size * across, size * down * (1 + 0.12 * n_lines) + 0.4), layout="constrained")
+    figure = blank(size * across, size * down * (1 + 0.12 * n_lines) + 0.4)
     axes = figure.subplots()
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top, left = (index // across) * (height + room) + room, (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = picture
         axes.text(left + width / 2, top - room / n_lines * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
-    axes.imshow((canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas).numpy(), interpolation="nearest", **colours)
+    axes.imshow(np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas, interpolation="nearest", **colours)
     axes.set_axis_off()
     figure.suptitle(title, fontsize=9)
     return figure
 
 
-def strips(rows: Sequence[tuple[str, Sequence[Tensor], str]], captions: Sequence[str], title: str) -> Figure:
+def strips(rows: Sequence[tuple[str, Sequence[NDArray[Any]], str]], captions: Sequence[str], title: str) -> Figure:
     """Returns a figure of rows of pictures `(H, W)` or `(H, W, 3)`, each with a title, a colour map and its scale.
 
     Args:
@@ -122,26 +133,26 @@ def strips(rows: Sequence[tuple[str, Sequence[Tensor], str]], captions: Sequence
     heights = [size * pictures[0].shape[0] / pictures[0].shape[1] for _, pictures, _ in rows]
     n_lines = max(caption.count("\n") + 1 for caption in captions)
     room = 0.35 + 0.15 * n_lines
-    figure = Figure(figsize=(size * len(captions) + 1.4, sum(heights) + room * len(rows) + 0.3), layout="constrained")
+    figure = blank(size * len(captions) + 1.4, sum(heights) + room * len(rows) + 0.3)
     for axes, (name, pictures, cmap) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
-        image = axes.imshow(torch.cat([*pictures], 1).numpy(), cmap=cmap, interpolation="nearest")
+        image = axes.imshow(np.concatenate(pictures, axis=1), cmap=cmap, interpolation="nearest")
         width = pictures[0].shape[1]
         axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(captions))], captions)
         axes.set_yticks([])
         axes.set_title(name, fontsize=9)
         axes.tick_params(length=0, labelsize=7)
-        if pictures[0].dim() == 2:
+        if pictures[0].ndim == 2:
             figure.colorbar(image, ax=axes, pad=0.01).ax.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=9)
     return figure
 
 
-def picture(image: Tensor) -> Tensor:
+def picture(image: Tensor) -> NDArray[Any]:
     """Returns an image `(C, H, W)` to draw: three channels as `(H, W, 3)` in 0..1, others as their mean `(H, W)`."""
     image = image.detach().cpu()
     if image.shape[0] != 3:
-        return image.mean(0)
-    return ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)).permute(1, 2, 0)
+        return image.mean(0).numpy()
+    return ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)).permute(1, 2, 0).numpy()
 
 
 def name_ends(axes: Axes, part: Part, layer: int, *, across: bool = True, down: bool = True) -> None:

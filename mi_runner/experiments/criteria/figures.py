@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.tables.declaration import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POPULATIONS = {
     "share": ("valid circuits", "C0", "o-"),
@@ -47,7 +50,7 @@ def _matrix(rows: Sequence[Row], column: str, lowest: float, cmap: str, label: s
             one, other = names.index(row["criterion"]), names.index(row["other"])
             cells[one, other] = cells[other, one] = row[column]
     size = 1.6 + 0.46 * len(names)
-    figure = Figure(figsize=(size + 1.0, size), layout="constrained")
+    figure = drawing.blank(size + 1.0, size)
     axes = figure.subplots()
     axes.set_facecolor("#dddddd")  # where there is no number
     shown = axes.imshow(cells, cmap=cmap, vmin=lowest, vmax=1)
@@ -74,7 +77,7 @@ def steps(rows: Sequence[Row], n_circuits: int) -> Drawing | None:
 
 
 def _steps(rows: Sequence[Row], n_circuits: int) -> Figure:
-    figure = Figure(figsize=(1.8 + 0.5 * len(rows), 4.4), layout="constrained")
+    figure = drawing.blank(1.8 + 0.5 * len(rows), 4.4)
     axes = figure.subplots()
     for column, (words, colour, style) in POPULATIONS.items():
         shares = [math.nan if row.get(column) is None else row[column] for row in rows]

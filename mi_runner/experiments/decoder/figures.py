@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.experiments.common import drawing
 from mi_runner.methods.activation_distances import mean_distances
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_PANELS = 8
 """Matrices of a network in a row of a picture."""
@@ -22,7 +25,7 @@ def kernels(weight: Tensor) -> Figure:
     """Draws a decoder's kernels `(K, k, k)`, with their weights."""
     weight = weight.cpu()
     limit = float(weight.abs().max()) or 1.0
-    figure = Figure(figsize=(1.2 + 1.7 * len(weight), 2.2), layout="constrained")
+    figure = drawing.blank(1.2 + 1.7 * len(weight), 2.2)
     every = figure.subplots(1, len(weight), squeeze=False)[0]
     for number, (axes, kernel) in enumerate(zip(every, weight.tolist(), strict=True)):
         shown = axes.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -51,7 +54,7 @@ def filtered_images(
     """
     images, responses, filtered = images.cpu(), responses.cpu(), filtered.cpu()
     titles = ["activations", *(f"kernel {number}" for number in range(responses.shape[1])), "tanh of the largest"]
-    figure = Figure(figsize=(1.6 + 1.6 * len(titles), 0.6 + 1.3 * len(images)), layout="constrained")
+    figure = drawing.blank(1.6 + 1.6 * len(titles), 0.6 + 1.3 * len(images))
     grid = figure.subplots(len(images), len(titles), squeeze=False)
     limits = [float(images.abs().max()) or 1.0, *[float(responses.abs().max()) or 1.0] * responses.shape[1], 1.0]
     for line, image, seen, largest, caption in zip(grid, images, responses, filtered, captions, strict=True):
@@ -74,7 +77,7 @@ def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
     probes = [row for row in rows if row["control"] == "linear"]
     sites = list(dict.fromkeys(row["site"] for row in probes))
     names = list(dict.fromkeys(row["decoded"] for row in probes))
-    figure = Figure(figsize=(2.5 + 0.8 * (len(sites) + 1), 3.6), layout="constrained")
+    figure = drawing.blank(2.5 + 0.8 * (len(sites) + 1), 3.6)
     axes = figure.subplots()
     places = [*sites[:-1], "all sites", "decoder"]
     for number, name in enumerate(names):
@@ -120,7 +123,7 @@ def distances(
     sites = list(next(iter(matrices.values())))
     shown = [*sites[: -1 : math.ceil(len(sites) / MOST_PANELS)], ALL]
     side = max(1.6, 0.11 * len(ticks))
-    figure = Figure(figsize=(1.6 + (side + 0.1) * len(shown), 0.7 + (side + 0.3) * len(matrices)), layout="constrained")
+    figure = drawing.blank(1.6 + (side + 0.1) * len(shown), 0.7 + (side + 0.3) * len(matrices))
     grid = figure.subplots(len(matrices), len(shown), squeeze=False)
     for line, (network, by_site) in zip(grid, matrices.items(), strict=True):
         for axes, site in zip(line, shown, strict=True):
@@ -143,7 +146,7 @@ def layer_similarity(rows: Sequence[Row]) -> Figure:
     names = list(dict.fromkeys((row["network"], row["site"]) for row in rows))
     values = torch.tensor([math.nan if row["similarity"] is None else row["similarity"] for row in rows])
     matrix = values.view(len(names), len(names))
-    figure = Figure(figsize=(2.8 + 0.38 * len(names), 1.8 + 0.36 * len(names)), layout="constrained")
+    figure = drawing.blank(2.8 + 0.38 * len(names), 1.8 + 0.36 * len(names))
     axes = figure.subplots()
     drawn = axes.imshow(matrix.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     labels = [f"{network} {site}" for network, site in names]

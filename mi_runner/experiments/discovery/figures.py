@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.tables.declaration import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
 """Of the methods, in their order."""
@@ -59,7 +62,7 @@ def of_output(output: str | int, part: Part, by_ablation: Mapping[str, Curves]) 
 
 
 def _curves(by_ablation: Mapping[str, Curves]) -> Figure:
-    figure = Figure(figsize=(5.2 * len(by_ablation) + 1.6, 7), layout="constrained")
+    figure = drawing.blank(5.2 * len(by_ablation) + 1.6, 7)
     grid = figure.subplots(2, len(by_ablation), squeeze=False, sharey="row")
     for column, (ablation, curves) in enumerate(by_ablation.items()):
         for axes, measure in zip(grid[:, column], ("accuracy", "mse"), strict=True):
@@ -102,7 +105,7 @@ def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
     columns = {name: scores / (np.nanmax(np.abs(scores)) or 1.0) for name, scores in columns.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["fraction of valid circuits"] = curves.shares
-    figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * n_layers + 0.4), layout="constrained")
+    figure = drawing.blank(1.9 * len(columns) + 1, 1.9 * n_layers + 0.4)
     grid = figure.subplots(n_layers, len(columns), squeeze=False)
     for place, (name, values) in enumerate(columns.items()):
         for layer, block in enumerate(edges.masks(values)):

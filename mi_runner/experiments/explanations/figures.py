@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mi_runner.datasets import logic
 from mi_runner.datasets.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
@@ -20,6 +18,10 @@ from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import GroundedNeuron, Grounding, list_groundings
 from mi_runner.tables.declaration import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pink", "tab:olive")
 """Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue."""
@@ -61,7 +63,7 @@ def of_seeds(rows: Sequence[Row]) -> dict[str, Drawing]:
 
 
 def _seeds(rows: Sequence[Row], names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(3 * len(names), 2.8), layout="constrained")
+    figure = drawing.blank(3 * len(names), 2.8)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         values = sorted(float(row[name]) for row in rows if row[name] is not None)
         axes.plot(values, (np.arange(len(values)) + 1) / len(values), drawstyle="steps-post", color="tab:blue")
@@ -80,7 +82,7 @@ def _groundings(counts: Sequence[int], n_valid: int) -> Figure:
         counts: of all valid circuits, or of a sample.
         n_valid: all valid circuits.
     """
-    figure = Figure(figsize=(4.5, 3), layout="constrained")
+    figure = drawing.blank(4.5, 3)
     axes = figure.subplots()
     logs = [math.log10(count) for count in counts if count]
     n_none = len(counts) - len(logs)
@@ -103,7 +105,7 @@ def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_g
     """Draws the kept edges, and at each neuron its gate; behind the first layer also its function of the inputs."""
     sizes = found.network.sizes
     places = _places(sizes)
-    figure = Figure(figsize=(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3), layout="constrained")
+    figure = drawing.blank(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3)
     axes = figure.subplots()
     _edges(axes, found, places, circuit)
     variables = logic.variable_names(sizes[0])
@@ -153,7 +155,7 @@ def _frame(axes: Axes, n_columns: float) -> None:
 def _alignment(found: Explanations, alignment: Alignment) -> Figure:
     """Draws the algorithm as a tree, and the network; a node and its neurons have one colour."""
     algorithm, sizes = alignment.algorithm, found.network.sizes
-    figure = Figure(figsize=(1.3 * len(sizes) + 3.2, 0.7 * max(sizes) + 1.2), layout="constrained")
+    figure = drawing.blank(1.3 * len(sizes) + 3.2, 0.7 * max(sizes) + 1.2)
     left, right = figure.subplots(1, 2)
     _tree(left, algorithm.tree, algorithm.depth)
     left.set_title(algorithm.formula, fontsize=9)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments.common import drawing
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import NONE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_EXAMPLES = 8
 
@@ -26,7 +29,7 @@ NO_ADVERSARY = "no_adversary"
 
 def history(rows: Sequence[Row]) -> Figure:
     """Draws IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
-    figure = Figure(figsize=(8.5, 3.4), layout="constrained")
+    figure = drawing.blank(8.5, 3.4)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     lines = {
         "iia": ("IIA", "o-", "tab:blue"),
@@ -56,7 +59,7 @@ def history(rows: Sequence[Row]) -> Figure:
 def controls(rows: Sequence[Row]) -> Figure:
     """Draws IIA before, after and of each control, for pairs whose label changes and the others; 95 % intervals."""
     names = list(dict.fromkeys((row["phase"], row["control"]) for row in rows))
-    figure = Figure(figsize=(7.5, 1.2 + 0.5 * len(names)), layout="constrained")
+    figure = drawing.blank(7.5, 1.2 + 0.5 * len(names))
     axes = figure.subplots()
     colors = {"changed": "#dd8452", "unchanged": "#4c72b0"}
     for number, (subset, color) in enumerate(colors.items()):
@@ -98,7 +101,7 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
     kinds = {OWN: "training's rotation", FRESH: "fresh rotation"}
     shown = [row for row in rows if row["subset"] == "all" and sources[row["swapped"]] == row["sources"]]
     groups = [(swapped, rotation) for swapped in sources for rotation in kinds]
-    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    figure = drawing.blank(9.5, 3.8)
     axes = figure.subplots()
     for number, (network, (title, color)) in enumerate(networks.items()):
         for position, group in enumerate(groups):
@@ -134,7 +137,7 @@ def heat_map(rows: Sequence[Row]) -> Figure:
     """
     variables = list(dict.fromkeys(row["variables"] for row in rows))
     sites = list(dict.fromkeys(row["site"] for row in rows))
-    figure = Figure(figsize=(3 + 1.5 * len(sites), 1.8 + 0.5 * len(variables)), layout="constrained")
+    figure = drawing.blank(3 + 1.5 * len(sites), 1.8 + 0.5 * len(variables))
     for axes, subset in zip(figure.subplots(1, 2), ("all", "changed"), strict=True):
         grid = np.full((len(variables), len(sites)), np.nan)
         for down, across in np.ndindex(grid.shape):
@@ -176,7 +179,7 @@ def examples(
     assert dataset.image_shape is not None
     columns = [base, *sources.unbind(1), nearest]
     height = 1.15 * len(base) + 0.4
-    figure = Figure(figsize=(1.4 * len(columns), height), layout="constrained")
+    figure = drawing.blank(1.4 * len(columns), height)
     grid = figure.subplots(len(base), len(columns), squeeze=False)
     of_places = [f"source of\n{', '.join(place)}" for place in places]
     titles = ["base", *of_places, "test image nearest to\nthe counterfactual"]
@@ -184,7 +187,7 @@ def examples(
     for number, (axes_of_row, *indices) in enumerate(zip(grid, *columns, strict=True)):
         for axes, index, title in zip(axes_of_row, indices, titles, strict=True):
             picture = drawing.picture(dataset.x_test[index].reshape(dataset.image_shape))
-            axes.imshow(picture.numpy(), cmap="gray", vmin=low, vmax=high)
+            axes.imshow(picture, cmap="gray", vmin=low, vmax=high)
             axes.set(xticks=[], yticks=[])
             axes.set_title(title if number == 0 else "", fontsize=8)
             axes.set_ylabel(f"label {_label(dataset, dataset.y_test[index])}", fontsize=7)

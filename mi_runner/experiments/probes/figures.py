@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from mi_runner.experiments.common import drawing
 from mi_runner.tables.names import NONE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLES: dict[str, dict[str, Any]] = {
     NONE: {"linestyle": "-", "marker": "o"},
@@ -32,7 +33,7 @@ def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
     measures = [measure for measure in LABELS if any(row.get(measure) is not None for row in rows)]
     sites = list(dict.fromkeys(row["site"] for row in rows if row["control"] == NONE))
     names = list(dict.fromkeys(row["variables"] for row in rows))
-    figure = Figure(figsize=(1.8 + (2 + 0.8 * len(sites)) * len(measures), 3.8), layout="constrained")
+    figure = drawing.blank(1.8 + (2 + 0.8 * len(sites)) * len(measures), 3.8)
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for number, name in enumerate(names):
             for control, style in STYLES.items():

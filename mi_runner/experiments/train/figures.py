@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-from torch import Tensor
-
-from mi_runner.datasets import Dataset
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from mi_runner.datasets import Dataset
 
 MOST_MISTAKES = 25
 
@@ -22,7 +25,7 @@ MOST_CLASSES = 20
 
 def history(rows: Sequence[Row]) -> Figure:
     """Returns a figure of loss and test accuracy by epoch."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = drawing.blank(8, 3.2)
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
     left.plot(epochs, [row["loss"] for row in rows], marker=".", label="training")
@@ -75,7 +78,7 @@ def class_images(dataset: Dataset) -> dict[str, Drawing]:
     for label in dataset.y_test.unique().tolist()[:MOST_CLASSES]:
         images = dataset.x_test[dataset.y_test == label].reshape(-1, *dataset.image_shape)
         means.append(drawing.picture(images.mean(0)))
-        variances.append(images.var(0, correction=0).cpu().mean(0))
+        variances.append(images.var(0, correction=0).cpu().mean(0).numpy())
         names.append(dataset.class_names[label])
     shown = "" if len(names) == len(dataset.class_names) else f": {len(names)} of {len(dataset.class_names)}"
     strips = [("mean image", means, "gray"), ("variance of each pixel", variances, "viridis")]
@@ -90,7 +93,7 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     Args:
         rows, summary, history: the rows of metrics.csv, seeds_summary.csv, history.csv of a run with many seeds.
     """
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = drawing.blank(10, 3.4)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     tested = [row for row in rows if (row["split"], row["class"]) == ("test", ALL)]
     seeds, accuracies = [row["seed"] for row in tested], [row["accuracy"] for row in tested]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.space import CircuitSpace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_LETTERS = 16
 """Letters of an input's or output's name that are drawn."""
@@ -30,6 +33,8 @@ def draw_circuits(part: Part, circuits: Sequence[int], title: str = "") -> Figur
         circuits: the kept edges of each circuit, as bits.
         title: the first line of the figure's title.
     """
+    from matplotlib.figure import Figure
+
     across = min(ACROSS, len(circuits))
     down = math.ceil(len(circuits) / across)
     figure = Figure(figsize=(2.6 * across, 2.1 * down + 0.3), layout="constrained")
