@@ -10,7 +10,6 @@ from mi_runner.errors import RunFailed
 from mi_runner.experiments.circuits.output import Asked
 from mi_runner.experiments.common.circuit_search import (
     MOST_CIRCUITS,
-    n_distinct,
     named_space,
     search_line,
     seconds_of_census,
@@ -19,7 +18,7 @@ from mi_runner.experiments.common.circuit_search import (
 )
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
 from mi_runner.experiments.common.sentences import lasting
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
 from mi_runner.methods.circuits.sampling.sample import seconds_of_sample
 from mi_runner.methods.circuits.space import CircuitSpace

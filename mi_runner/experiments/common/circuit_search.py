@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
-from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.experiments.common.sentences import lasting
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.family import count_family, nonzero_edges
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.names import ALL
@@ -47,11 +44,6 @@ def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
     """
     space = CircuitSpace(part.sizes, inputs)
     return count_family(space, nonzero_edges(part)) if is_planted else space.count()
-
-
-def n_distinct(examples: CircuitExamples) -> int:
-    """Returns how many of the examples differ in what enters the analysed layers, or in their target."""
-    return len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
 
 
 def seconds_of_table(n: int, space: CircuitSpace, examples: CircuitExamples) -> float:

@@ -118,6 +118,11 @@ def fewest_above(n_examples: int, threshold: float) -> int:
     return next((right for right in numbers if right / n_examples > threshold), n_examples + 1)
 
 
+def n_distinct(examples: CircuitExamples) -> int:
+    """Returns how many of the examples differ in what enters the part, or in their target."""
+    return len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
+
+
 def check_outputs(part: Part, examples: CircuitExamples) -> None:
     """Checks that examples have as many outputs as a part.
 

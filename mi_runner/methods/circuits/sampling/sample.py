@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import Part
-from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search, n_distinct
 from mi_runner.methods.circuits.sampling.drawing import CircuitDraws, batches, draws_of
 from mi_runner.methods.circuits.sampling.estimates import (
     Full,
@@ -50,8 +49,8 @@ PROPORTIONAL, BY_EDGES = 0.5, 0.05
 LEAST = 2
 """Draws of a stratum, at least: one has no variance."""
 
-TRIED, TRIED_EDGES = 256, 5_000_000
-"""Circuits that are measured to know how long more of them take, and the most edges of all of them."""
+SECONDS_OF_EXAMPLE = 0.5e-10, 1.5e-10
+"""A distinct example takes a circuit about so long for each edge of the full circuit, and for each neuron."""
 
 SECONDS_OF_DRAW = 35e-9, 0.7e-6
 """A draw takes about so long for each edge of the full circuit, and for each row of its matrices, on two cores."""
@@ -202,16 +201,10 @@ def _allocation(strata: Strata, pilot: Tally, n: int) -> np.ndarray:
     return dealt(sum((part * shares / max(shares.sum(), 1e-300) for part, shares in parts), np.zeros_like(mass)), n)
 
 
-def seconds_of_sample(part: Part, examples: CircuitExamples, samples: int, *, ablation: str = "zero") -> float:
-    """Returns about how many seconds `sample_circuits` takes on this machine's CPU, from a few circuits."""
-    answers, edges = Answers.of(part, examples, ablation, torch.device("cpu")), Edges(part.sizes)
-    n = max(1, min(TRIED, TRIED_EDGES // edges.n))
-    circuits = edges.closed(np.random.default_rng(0).random((n, edges.n)) < 0.5)
-    seconds = []
-    for _ in range(2):  # the first time, the kernel may be compiled
-        began = clock()
-        answers.right(circuits)
-        seconds.append(clock() - began)
+def seconds_of_sample(part: Part, examples: CircuitExamples, samples: int) -> float:
+    """Returns about how many seconds `sample_circuits` takes on two cores; the same on every machine."""
+    n_edges, n_neurons = Edges(part.sizes).n, sum(part.sizes[1:])
+    of_example = SECONDS_OF_EXAMPLE[0] * n_edges + SECONDS_OF_EXAMPLE[1] * n_neurons
     rows = sum(max(pair) for pair in itertools.pairwise(part.sizes))
-    drawing = SECONDS_OF_DRAW[0] * edges.n + SECONDS_OF_DRAW[1] * rows
-    return samples * (min(seconds) / n + drawing)
+    of_draw = SECONDS_OF_DRAW[0] * n_edges + SECONDS_OF_DRAW[1] * rows
+    return samples * (n_distinct(examples) * of_example + of_draw)
