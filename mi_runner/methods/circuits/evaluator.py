@@ -44,7 +44,7 @@ def outputs_of_circuits(
             bias = bias + (left_out @ mean if mean.dim() == 1 else torch.einsum("koi,ki->ko", left_out, mean))
         if index == 0:  # one product for all circuits of the same examples
             of_groups = weight.reshape(*x.shape[:-2], -1, weight.shape[2])
-            values = (of_groups @ values).reshape(*weight.shape[:2], -1)
+            values = (of_groups @ values).reshape(*weight.shape[:2], x.shape[-2])
         else:
             values = torch.bmm(weight, values)
         # In place where nothing is differentiated, because the values are the largest numbers there are.
