@@ -23,7 +23,7 @@ from mi_runner.graph import Intervention, ModelGraph, read_sites, run_with
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.criteria import bounds, judge, kernel, rank, runs
+from mi_runner.methods.criteria import bounds, device_runs, judge, kernel, rank, runs
 from mi_runner.methods.criteria.family import every_circuit
 from mi_runner.methods.criteria.judge import Criteria, criteria
 from mi_runner.methods.criteria.records import Criterion
@@ -282,15 +282,16 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("device", [None, torch.device("cpu")])  # the tensors of a device on the processor, too
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("inputs", FAMILIES)
 def test_all_criteria_are_those_of_a_plain_loop(
-    case: str, ablation: str, inputs: str, monkeypatch: pytest.MonkeyPatch
+    case: str, ablation: str, inputs: str, device: torch.device | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mi_runner.methods.criteria.task.NOISY", 9)  # each example twice
     part, kind = CASES[case]
-    task = task_of(part, kind, ablation, inputs)
+    task = replace(task_of(part, kind, ablation, inputs), device=device)
     family = every_circuit(CircuitSpace(part.sizes, inputs))
     some = family[np.linspace(0, len(family) - 1, min(4, len(family)), dtype=int)]
     found, loops = judge.judge(task, some), Loops(task)
@@ -457,12 +458,16 @@ def test_the_family_has_every_circuit_once(sizes: tuple[int, ...]) -> None:
 # --- the kernel ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("device", [None, torch.device("cpu")])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_the_kernel_s_outputs_are_those_of_tensors(case: str, ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outputs_are_those_of_masked_tensors(
+    case: str, ablation: str, device: torch.device | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs, "AT_ONCE", 17)  # several chunks
+    monkeypatch.setattr(device_runs, "NUMBERS_AT_ONCE", 50_000)
     part, kind = CASES[case]
-    task = task_of(part, kind, ablation, n=300)  # no whole number of blocks
+    task = replace(task_of(part, kind, ablation, n=300), device=device)  # no whole number of blocks
     circuits = every_circuit(CircuitSpace(part.sizes, "any"))[:300]
     kept, full = task.edges.rows(circuits), part(task.x)
     hits = runs.hits(task, kept, runs.clean(task))

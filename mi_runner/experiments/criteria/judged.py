@@ -304,6 +304,7 @@ def _task(
         allowed=allowed,
         every_input=network.every_input,
         seed=chance.derived_seed(setting.seed, "criteria", output),
+        device=None if setting.dataset.x_test.device.type == "cpu" else setting.dataset.x_test.device,
     )
 
 

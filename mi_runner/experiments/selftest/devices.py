@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,11 @@ from mi_runner.experiments.selftest.records import Compared, DeviceCheck
 from mi_runner.graph import Intervention, ModelGraph, run_with, zero
 from mi_runner.methods.ablation import ablate
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.random_overlap import well_formed
 from mi_runner.methods.circuits.search import search_circuits
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.criteria.judge import judge
+from mi_runner.methods.criteria.task import Task
 from mi_runner.methods.discovery.scores import eap
 from mi_runner.methods.probes import Target, probe, split_folds
 
@@ -85,10 +90,22 @@ def _numbers(values: Tensor) -> list[float]:
     return [float(value) for value in values.detach().cpu().reshape(-1)]
 
 
+def criteria(device: torch.device) -> Compared:
+    return _apart(_judged, device, 1e-9)
+
+
+def _judged(device: torch.device) -> list[float]:
+    part = drawn_part((2, 3, 3, 1), seed=2)
+    task = Task(part.to(torch.zeros((), dtype=torch.float64)), inputs_of(2).double(), device=device)
+    found = judge(task, well_formed(CircuitSpace((2, 3, 3, 1), "any"))[::300])
+    return [number for values in found.values.values() for number in np.nan_to_num(values, nan=-1.0).tolist()]
+
+
 DEVICES = (
     DeviceCheck("intervention", "largest difference of outputs with a replaced site to those on the CPU", intervention),
     DeviceCheck("ablation", "largest difference of the losses of ablations", ablation),
     DeviceCheck("circuits", "largest difference of the measures of all circuits of 2-3-3-1", circuits),
+    DeviceCheck("criteria", "largest difference of the criteria of circuits of 2-3-3-1", criteria),
     DeviceCheck("eap", "largest difference of the scores of EAP", attribution),
     DeviceCheck("probes", "largest difference of a probe's predictions", probes),
 )

@@ -128,7 +128,7 @@ def _runs(task: Task, kept: np.ndarray) -> tuple[Runs, np.ndarray]:
         questions = np.concatenate([questions, n_before + neuron])
         n_before += mask.shape[1]
     refs, circuit, questions = refs[2 * n :], circuit[2 * n :], questions[2 * n :]
-    return Runs(states, np.where(masks[-1][circuit], refs[:, None], CARRIED), questions), circuit
+    return Runs(states, np.where(masks[-1][circuit], refs[:, None], CARRIED), questions, task.device), circuit
 
 
 @torch.no_grad()

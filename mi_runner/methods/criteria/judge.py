@@ -93,7 +93,7 @@ def criteria(
 
     Args:
         part: of one output, or of several that answer a class together; `part.output(0)` is that of the first output.
-        x: `(N, n_0)`, the test examples as they enter the part.
+        x: `(N, n_0)`, the test examples as they enter the part; circuits run on their device.
         circuits: `(K,)` uint64, well-formed circuits; those of a search are `search.valid`.
         names: of criteria, or records; None: all of the package.
         kind: what the outputs are.
@@ -131,9 +131,11 @@ def criteria(
     check_ablation(ablation)
     _check_kind(kind, part)
     _check_numbers(pairs, noise)
-    given = None if shift is None else _checked_examples("shift", shift, part)
+    given = None if shift is None else _checked_examples("shift", shift, part).cpu()
     CircuitSpace(part.sizes, inputs).in_a_word()
-    task = Task(part, x, kind, ablation, inputs, pairs, tuple(noise), given, seed=seed)
+    device = None if x.device.type == "cpu" else x.device
+    part, x = part.to(torch.device("cpu")), x.cpu()
+    task = Task(part, x, kind, ablation, inputs, pairs, tuple(noise), given, seed=seed, device=device)
     return judge(task, _checked_circuits(circuits), names=names)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mi_runner.methods.criteria import kernel
 from mi_runner.methods.criteria.bounds import bounds_of, is_compared_after
+from mi_runner.methods.criteria.device_runs import ask_on
 from mi_runner.methods.criteria.states import CARRIED, States, activations_of
 from mi_runner.methods.criteria.task import Task
 
@@ -133,11 +134,13 @@ class Runs:
         states: all values but the outputs.
         sources: `(M, n_L, n_in)`: the state of each source of the outputs.
         questions: `(M,)` int64, which wanted answers are asked.
+        device: where they run by tensor operations; None: by the kernel.
     """
 
     states: States
     sources: np.ndarray
     questions: np.ndarray
+    device: torch.device | None = None
 
 
 def counts(task: Task, kept: np.ndarray, rows: Rows) -> np.ndarray:
@@ -232,7 +235,7 @@ def plain_runs(task: Task, kept: np.ndarray, rows: Rows) -> Runs:
         sources = np.where(mask, refs[:, None], left_out)
         if layer < len(masks) - 1:
             refs = states.of_layer(layer, sources)
-    return Runs(states, sources, np.zeros(len(kept), dtype=np.int64))
+    return Runs(states, sources, np.zeros(len(kept), dtype=np.int64), task.device)
 
 
 def ask(what: int, runs: Runs, given: np.ndarray, wanted: Wanted) -> np.ndarray:
@@ -246,6 +249,10 @@ def ask(what: int, runs: Runs, given: np.ndarray, wanted: Wanted) -> np.ndarray:
     n_runs, n_blocks = len(runs.questions), len(given)
     states, state_terms = runs.states.arrays()
     bases, first, run_terms = runs.states.outputs(runs.sources)
+    if runs.device is not None:
+        of_states, of_runs = (*states[:2], *state_terms), (bases, first, *run_terms)
+        kinds = activations_of(runs.states.part)
+        return ask_on(runs.device, what, given, (of_states, states[2]), kinds, (of_runs, runs.questions), wanted)
     is_by_block = what in (kernel.COUNTS, kernel.SQUARES)
     by_block = np.zeros((n_blocks, n_runs) if is_by_block else (0, 0))
     by_row = np.empty((0, 0, 0) if is_by_block else (n_runs, n_blocks, kernel.BLOCK))

@@ -93,6 +93,7 @@ class Task:
         allowed: `(E,)` bool, closed: the edges that circuits of the family may keep; None: every edge.
         every_input: whether the test examples are all Boolean inputs, so that none is sampled; None: x says it.
         seed: every random draw derives from it.
+        device: where circuits run by tensor operations; None: on the CPU by the kernel.
         made: what `once` keeps.
     """
 
@@ -108,6 +109,7 @@ class Task:
     allowed: np.ndarray | None = field(default=None, repr=False)
     every_input: bool | None = None
     seed: int = 0
+    device: torch.device | None = None
     made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
