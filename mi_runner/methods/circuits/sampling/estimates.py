@@ -23,6 +23,10 @@ from mi_runner.tables.intervals import UNSEEN, Z_95
 PRIOR = 2.0
 """Draws of the overall share that are added to each stratum's where its share must not be 0."""
 
+EVENT = 0.3
+"""Of simulated samples with 5 to 200 valid circuits the intervals contain the truth in 0.948 to 0.985; without this
+prior in 0.81 to 0.96 (tests/methods/test_sampling.py repeats some)."""
+
 
 @dataclass(frozen=True)
 class Full:
@@ -68,7 +72,7 @@ def counted(strata: Strata, tally: Tally, valid: np.ndarray, known: int, seen: i
         return Estimate.exact(known)
     mass, drawn = masses(strata), np.maximum(1, tally.drawn)
     share = float((mass * valid / drawn).sum())
-    low, high = interval_of_share(np.array(share), _variance(mass, drawn, valid), _weight(mass, drawn, valid))
+    low, high = interval_of_share(np.array(share), _variance(mass, drawn, valid), np.array(_weight(mass, drawn, valid)))
     ends = (scaled(strata.total, float(end)) + known for end in (low, high))
     low_end, high_end = (min(most, max(seen, end)) for end in ends)
     if not valid.any():
@@ -83,12 +87,17 @@ def _variance(mass: np.ndarray, drawn: np.ndarray, counts: np.ndarray) -> np.nda
     return np.asarray((mass**2 * shares * (1 - shares) / np.maximum(1, drawn - 1)).sum(0))
 
 
-def _weight(mass: np.ndarray, drawn: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Returns the weight of one more event: the mean weight of the events that the estimated shares expect."""
-    expected = smoothed(valid, drawn, mass) * mass
-    if valid.sum() > drawn.sum() / 2:  # then the events are the others
-        expected = mass - expected
-    return np.asarray((expected * mass / drawn).sum() / expected.sum())
+def _weight(mass: np.ndarray, drawn: np.ndarray, valid: np.ndarray) -> float:
+    """Returns the weight of one more event: the mean weight of the events that the strata's estimated shares expect.
+
+    An estimated share has a prior of `EVENT` events in as many draws as these take on average, so that a few events in
+    strata with many draws don't make the weight too small. Where more than half of the draws are valid, events are the
+    others.
+    """
+    events = drawn - valid if float((mass * valid / drawn).sum()) > mass.sum() / 2 else valid
+    overall = max(float((mass * events / drawn).sum() / mass.sum()), 1 / float(drawn.sum() + 1))
+    expected = mass * (events + EVENT) / (drawn + EVENT / overall)
+    return float((expected * mass / drawn).sum() / expected.sum())
 
 
 def edges_of(strata: Strata, tally: Tally, full: Full) -> tuple[EdgeEstimate, ...]:
@@ -131,7 +140,7 @@ def edge_estimate(share: float, variance: float, n: float, is_in_all: bool) -> E
         return EdgeEstimate(Estimate(1.0, 1 - unseen, 1.0), unseen)
     if share <= 0:
         return EdgeEstimate(Estimate(0.0, 0.0, unseen), None)
-    worth = share * (1 - share) / variance if variance > 0 else n
+    worth = min(n, share * (1 - share) / variance) if variance > 0 else n
     spread = Z_95**2 / worth
     centre = (share + spread / 2) / (1 + spread)
     half = (share * (1 - share) * spread + spread**2 / 4) ** 0.5 / (1 + spread)
