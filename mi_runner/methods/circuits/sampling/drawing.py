@@ -39,6 +39,7 @@ class CircuitDraws:
         self._of_strata: dict[int, Choice] = {}
         self._of_shapes: dict[Shape, MatrixDraws] = {}
         self._of_layers: dict[tuple[int, ...], Choice] = {}
+        self._of_all: Choice | None = None
         self._ways: Ways | None = None
 
     def draw(self, stratum: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -49,6 +50,16 @@ class CircuitDraws:
         circuits = self._drawn(stratum, random)
         while not self.strata.counts_edges and (full := np.flatnonzero(circuits.all(1))).size:
             circuits[full] = self._drawn(stratum[full], random)
+        return circuits
+
+    def draw_any(self, n: int, random: np.random.Generator) -> np.ndarray:
+        """Returns n independent uniform circuits of all, the full one among them, `(n, E)` bool."""
+        if self._of_all is None:
+            self._of_all = Choice([*self.strata.sizes, 1])
+        stratum = self._of_all.draw(n, random)
+        circuits = np.ones((n, self._chain.edges.n), dtype=bool)
+        (others,) = np.nonzero(stratum < len(self.strata.sizes))
+        circuits[others] = self.draw(stratum[others], random)
         return circuits
 
     def _drawn(self, stratum: np.ndarray, random: np.random.Generator) -> np.ndarray:
