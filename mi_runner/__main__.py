@@ -1,5 +1,6 @@
 """The program. Before a run begins, Ctrl-C and SIGTERM end it at once, even while it imports its own modules."""
 
+import gc
 import os
 import sys
 
@@ -14,8 +15,11 @@ def main() -> int:
 
     streams.prepare()
     signals.end_at_once()
+    gc.disable()  # what is imported stays: a search for what doesn't takes a tenth of the imports' time
     from mi_runner.cli import command
 
+    gc.freeze()
+    gc.enable()
     status = command.main()
     signals.ignore()
     return status

@@ -11,7 +11,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from mi_runner.config import composition, environment, explanations, hydra_compo
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.machine import files, memory, second_process, signals, streams, threads
+from mi_runner.machine import memory, second_process, signals, streams, threads
 from mi_runner.machine.imports import begin_to_load_torch, lasting_imports
 from mi_runner.machine.second_process import SecondProcess
 from mi_runner.methods.criteria import records as criteria
 from mi_runner.methods.discovery import records as methods
+from mi_runner.runs.beside import Beside
 from mi_runner.tables import console
 
 COMMANDS = {
@@ -44,11 +45,16 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line (without the program's name) and returns its exit status."""
+    """Runs a command line (without the program's name) and returns its exit status.
+
+    Args:
+        arguments: None: those of this process, which is then the program, and may have a second process.
+    """
+    is_program = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     streams.begin()
     try:
-        return _command(arguments)
+        return _command(arguments, is_program=is_program)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
     except hydra_composition.COMPOSITION_ERRORS as error:
@@ -82,7 +88,7 @@ def _printed(status: int) -> int:
     return status
 
 
-def _command(arguments: list[str]) -> int:
+def _command(arguments: list[str], *, is_program: bool) -> int:
     if arguments and (command := COMMANDS.get(arguments[0])) is not None:
         return _printed(import_module(command).run(arguments[1:]))
     if arguments and arguments[0].isalpha() and arguments[0] != "all":
@@ -116,7 +122,7 @@ def _command(arguments: list[str]) -> int:
         hydra_composition.check_folders([] if parsed.shell_completion else overrides)
         _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
         return _printed(ExitStatus.DONE)
-    with second_process.begun() as second:  # before there is a thread
+    with second_process.begun() if is_program else nullcontext() as second:  # before there is a thread
         threads.let_waiting_threads_sleep()
         memory.take_large_pages()
         begin_to_load_torch()
@@ -184,8 +190,8 @@ def _print_by_hydra(arguments: Sequence[str]) -> None:
 
 def _run(config: DictConfig, command: str, second: SecondProcess | None) -> int:
     run_config = composition.typed(config)
-    if second is not None and run_config.figures:
-        second.ask(files.prepare_to_draw)
+    beside = Beside(second)
+    beside.prepare(figures=run_config.figures, page=run_config.report)
     began = time.perf_counter()
     with lasting_imports():
         from mi_runner.runs import runner  # imports torch
@@ -193,7 +199,7 @@ def _run(config: DictConfig, command: str, second: SecondProcess | None) -> int:
         registry.code_of(run_config.experiment)
     timings = {"import": time.perf_counter() - began}
     with signals.raised():
-        outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings, second=second)
+        outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings, beside=beside)
     for table in outcome.tables:
         console.table(table.title, table.rows, counts=table.counts)
     for line in outcome.not_met:

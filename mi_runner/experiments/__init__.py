@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.progress import Progress
-from mi_runner.tables.declaration import Declarations, Row, Rows, Table
+from mi_runner.tables.declaration import ByName, Declarations, Row, Rows, Table
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.tables.ranges import Range
 
@@ -212,9 +212,9 @@ class Comparison:
         _check_drawings(self.figures)
 
     @cached_property
-    def tables(self) -> dict[str, Rows]:
+    def tables(self) -> Mapping[str, Rows]:
         """The table → its rows."""
-        return {table.name: table.rows for table in self.filled}
+        return ByName(self.filled)
 
 
 @dataclass(frozen=True)
@@ -287,9 +287,9 @@ class Result:
         _check_drawings(self.figures)
 
     @cached_property
-    def tables(self) -> dict[str, Rows]:
+    def tables(self) -> Mapping[str, Rows]:
         """The table → its rows."""
-        return {table.name: table.rows for table in self.filled}
+        return ByName(self.filled)
 
     @property
     def keys(self) -> dict[str, tuple[str, ...]]:

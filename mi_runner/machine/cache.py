@@ -1,4 +1,4 @@
-"""The folder that keeps files between runs: trained models, unpacked data sets, compiled kernels.
+"""The folder that keeps files between runs: trained models, unpacked data sets, compiled kernels, digests of sources.
 
 It is used only if this user alone can write it; `private` says what that means. A cache that others own or can write
 is a mistake, which `check` finds before a run begins. Without a cache, as where the disk is read-only or there is no
@@ -21,7 +21,7 @@ from mi_runner.progress import log
 VARIABLE, SHARED = "MI_RUN_CACHE", "MI_RUN_SHARED_CACHE"
 """The environment variables that name the cache, and the cache of somebody else whose trained models are taken."""
 
-MODELS, MNIST, KERNELS = "models", "MNIST", "kernels"
+MODELS, MNIST, KERNELS, SOURCES = "models", "MNIST", "kernels", "sources"
 """The folders in the cache."""
 
 
@@ -113,7 +113,7 @@ def check() -> None:
         )
     try:
         private.check_above(root / MODELS)
-        for folder in (root / MODELS, root / MNIST, root / KERNELS, *(root / KERNELS).glob("*")):
+        for folder in (*(root / name for name in (MODELS, MNIST, KERNELS, SOURCES)), *(root / KERNELS).glob("*")):
             if folder.is_dir():
                 private.check_folder(folder)
         for file in (root / KERNELS).glob("*/*"):

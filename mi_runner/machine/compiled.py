@@ -41,6 +41,7 @@ from mi_runner.errors import one_line
 from mi_runner.machine import private, sources
 from mi_runner.machine.cache import KERNELS, cache_folder, say_unusable, usable
 from mi_runner.machine.files import written_whole
+from mi_runner.machine.kept_digests import kept_digest
 from mi_runner.machine.private import NotPrivate
 from mi_runner.progress import log
 
@@ -86,7 +87,8 @@ def _version() -> str:
     """Returns twelve hexadecimal digits of what decides the code; numba itself looks only at a function's own file."""
     package = Path(__file__).parents[1]
     libraries = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
-    decided = "\n".join([*libraries, sources.digest(sources.kernel_sources(package), package)])
+    of_sources = kept_digest("kernels", package, lambda: sources.digest(sources.kernel_sources(package), package))
+    decided = "\n".join([*libraries, of_sources])
     return hashlib.sha256(decided.encode()).hexdigest()[:12]
 
 

@@ -20,9 +20,9 @@ from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exi
 from mi_runner.machine import signals
 from mi_runner.progress import Progress, log
 from mi_runner.runs import run_folder, states
+from mi_runner.runs.beside import Beside
 from mi_runner.runs.provenance import now
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.tables import console
 
@@ -36,12 +36,21 @@ class Journal:
         log: the log handler of run.log.
         has_report: whether the folder gets a report.html.
         quiet: whether the screen gets warnings alone.
+
+    Args:
+        beside: makes the page.
     """
 
     def __init__(
-        self, record: RunRecord, config: RunConfig, claim: Callable[[], RunFolder], *, quiet: bool = False
+        self,
+        record: RunRecord,
+        config: RunConfig,
+        claim: Callable[[], RunFolder],
+        beside: Beside,
+        *,
+        quiet: bool = False,
     ) -> None:
-        self.record, self.quiet = record, quiet
+        self.record, self.quiet, self._beside = record, quiet, beside
         self.has_report = config.report
         self.place: RunFolder | None = None
         self.log = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
@@ -123,7 +132,7 @@ class Journal:
         self._note_time()
         if self.place is not None and self.has_report:
             with self.stage("report"):
-                _report(self.place, self.record)
+                _report(self.place, self.record, self._beside)
             self._note_time()
         log.removeHandler(self.log)
         self._close()
@@ -194,14 +203,14 @@ def _interrupts(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | Terminated)
 
 
-def _report(place: RunFolder, record: RunRecord) -> None:
+def _report(place: RunFolder, record: RunRecord, beside: Beside) -> None:
     """Writes report.html; a run whose report can't be written has its tables anyway."""
     try:
-        write_run_report(place.path, states.ended(record))
+        beside.write_page(place, states.ended(record))
     except Exception as error:
         if record.status == "done" or not isinstance(error, OSError):  # on a full disk, one error is enough
             again = f"mi-run report {shlex.quote(str(place.path))}"
-            log.warning(f"can't write {REPORT} ({one_line(error)}); {again} tries it again")
+            log.warning(f"can't write {run_folder.REPORT} ({one_line(error)}); {again} tries it again")
 
 
 def _finish(place: RunFolder, record: RunRecord) -> None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mi_runner.errors import ConfigError, RunFailed, reason
 from mi_runner.machine import files
@@ -24,22 +24,27 @@ from mi_runner.machine.reading import Unreadable
 from mi_runner.machine.typed_json import to_json
 from mi_runner.runs.liveness import PROCESS, process_start
 from mi_runner.runs.record import RunRecord, amended, read_run
+from mi_runner.tables.columns import Columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from mi_runner.tables.declaration import Rows
 
 MOST_CSV_ROWS = 100_000
 """Tables with more rows are written as Parquet."""
 
 
 MEMBERS = "members"
-RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, LATEST = (
+RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST = (
     "run.json",
     "config.yaml",
     "run.log",
     "model.safetensors",
     "figures",
     "pictures.json",
+    "report.html",
     "latest",
 )
 VERSION = "v([0-9]{3,})"
@@ -110,6 +115,25 @@ def table_file(folder: Path, name: str) -> Path:
     return large if large.exists() else folder / f"{name}.csv"
 
 
+def frame_of(rows: Rows | Columns) -> DataFrame:
+    """Returns rows as a pandas DataFrame."""
+    import pandas as pd
+
+    if isinstance(rows, Columns):
+        return rows.frame
+    return rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+
+
+def write_frame(frame: DataFrame, file: BinaryIO, *, parquet: bool) -> None:
+    """Writes a table as CSV, or as Parquet."""
+    if not parquet:
+        frame.to_csv(file, index=False, errors="backslashreplace", mode="wb")
+        return
+    # Outputs of networks hardly repeat, so a dictionary of them would only take time and space.
+    repeating = [name for name in frame.columns if frame[name].dtype != "float32"]
+    frame.to_parquet(file, index=False, use_dictionary=repeating)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of a run; each method writes one kind of file.
@@ -161,20 +185,20 @@ class RunFolder:
         with written_whole(self.path / CONFIG) as beside:
             beside.write_text(files.whole_characters(text), encoding="utf-8")
 
-    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]] | Any, *, parquet: bool = False) -> None:
-        """Writes rows or a pandas DataFrame as NAME.csv, or as NAME.parquet if `parquet` or the table is large."""
-        import pandas as pd
+    def write_table(self, name: str, rows: Rows | Columns, *, parquet: bool = False) -> None:
+        """Writes rows as NAME.csv, or as NAME.parquet if `parquet` or the table is large."""
+        frame = frame_of(rows)
+        as_parquet = is_parquet(len(frame), asked=parquet)
+        with self._table(name, parquet=as_parquet) as beside, beside.open("wb") as file:
+            write_frame(frame, file, parquet=as_parquet)
 
-        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-        if is_parquet(len(frame), asked=parquet):
-            with written_whole(self.path / f"{name}.parquet") as beside:
-                # Outputs of networks hardly repeat, so a dictionary of them would only take time and space.
-                repeating = [name for name in frame.columns if frame[name].dtype != "float32"]
-                with beside.open("wb") as file:  # pyarrow takes no path that is no UTF-8
-                    frame.to_parquet(file, index=False, use_dictionary=repeating)
-        else:
-            with written_whole(self.path / f"{name}.csv") as beside:
-                frame.to_csv(beside, index=False, errors="backslashreplace")
+    def write_content(self, name: str, content: bytes, *, parquet: bool) -> None:
+        """Writes a table whose file has this content, as NAME.csv or NAME.parquet."""
+        with self._table(name, parquet=parquet) as beside:
+            beside.write_bytes(content)
+
+    def _table(self, name: str, *, parquet: bool) -> AbstractContextManager[Path]:
+        return written_whole(self.path / f"{name}.{'parquet' if parquet else 'csv'}")
 
     def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
         """Draws a figure and writes it as figures/NAME.png."""
@@ -199,6 +223,11 @@ class RunFolder:
         """Writes the data of the interactive pictures as pictures.json."""
         with written_whole(self.path / PICTURES) as beside:
             beside.write_text(json.dumps(pictures, allow_nan=False), encoding="utf-8")
+
+    def write_page(self, text: str) -> None:
+        """Writes report.html."""
+        with written_whole(self.path / REPORT) as beside:
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def write_weights(
         self, state: Mapping[str, Any], member: str | None = None, *, metadata: Mapping[str, str] | None = None

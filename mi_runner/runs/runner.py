@@ -12,19 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
-from mi_runner.machine import cache, meanwhile, memory, threads
-from mi_runner.machine.second_process import SecondProcess
+from mi_runner.machine import cache, memory, threads
 from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
+from mi_runner.runs.beside import Beside
 from mi_runner.runs.choices import experiment_of, import_choices, load_dataset
-from mi_runner.runs.figures import Figures
 from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
@@ -63,7 +61,7 @@ def run(
     timings: Mapping[str, float] | None = None,
     given: Given = NOTHING,
     quiet: bool = False,
-    second: SecondProcess | None = None,
+    beside: Beside | None = None,
 ) -> Outcome:
     """Runs an experiment from the config to the files, and returns the outcome.
 
@@ -74,7 +72,7 @@ def run(
         timings: stage → seconds, for stages before this call.
         given: a network and data of a program, in place of those that the config names.
         quiet: whether standard error gets warnings alone.
-        second: a process that draws the figures while this one computes.
+        beside: makes the tables' files, the figures and the page; None: this process does.
 
     Raises:
         ConfigError: a mistake in the config or a file that it names.
@@ -88,9 +86,9 @@ def run(
     names = config.experiment.name, config.dataset.name, config.model.name
     record = new_record(config, command, timings or {})
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
-    journal = Journal(record, config, claim, quiet=quiet)
-    figures = Figures(second) if config.figures else None
-    progress.draw = figures.begin if figures else None
+    beside = beside or Beside(None)
+    journal = Journal(record, config, claim, beside, quiet=quiet)
+    progress.draw = beside.begin_figures if config.figures else None
 
     with recorded(journal, progress), threads.exactly(config.threads):
         if folder is not None:
@@ -107,7 +105,6 @@ def run(
         record.starts, record.given, record.data = prepared.starts, given.record(prepared.built), data_of(dataset)
         record.outputs = prepared.built.dataset.outputs.name
         place = journal.begin()
-        meanwhile.begin(partial(import_module, "pandas"))  # for the tables, while the network computes
 
         with journal.stage("model"):
             weighted = with_weights(prepared, config, device, given)
@@ -126,7 +123,7 @@ def run(
         result = with_history(result, weighted)
         with journal.stage("write"):
             model = model_to_write(result, weighted)
-            write(place, result, model, names_of(setting.dataset), figures=figures)
+            write(place, result, model, names_of(setting.dataset), beside, draws=config.figures)
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None

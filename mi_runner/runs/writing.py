@@ -11,7 +11,7 @@ from torch import nn
 
 from mi_runner.experiments import Result
 from mi_runner.experiments.common.tables import of_training
-from mi_runner.runs.figures import Figures
+from mi_runner.runs.beside import Beside
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, is_parquet
@@ -54,20 +54,21 @@ def write(
     result: Result,
     model: nn.Module | None,
     metadata: Mapping[str, str],
+    beside: Beside,
     *,
-    figures: Figures | None = None,
+    draws: bool = True,
 ) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
     Args:
         metadata: of the files of weights: the names of inputs and classes.
-        figures: where they are drawn; None: no figure is.
+        beside: makes tables and figures.
+        draws: whether figures are drawn.
     """
-    if figures is not None:
-        figures.begin(result.figures)  # while the tables are written
-    for name, rows in result.tables.items():
-        if len(rows):  # a CSV file without rows and header can't be read
-            place.write_table(name, rows, parquet=name in result.parquet)
+    if draws:
+        beside.begin_figures(result.figures)
+    # A CSV file without rows and header can't be read.
+    beside.write_tables(place, [table for table in result.filled if len(table.rows)], result.parquet)
     if model is not None:
         place.write_weights(model.state_dict(), metadata=metadata)
     for name, member in result.members.items():
@@ -79,16 +80,17 @@ def write(
     pictures = {name: data for name, made in result.pictures.items() if (data := made()) is not None}
     if pictures:
         place.write_pictures(pictures)
-    if figures is not None:
-        figures.write(place, result.figures)
+    if draws:
+        beside.write_figures(place, result.figures)
 
 
 def note(record: RunRecord, result: Result) -> None:
     """Notes in the record how the tables of a result are read, and its numbers."""
-    record.keys = {name: tuple(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+    filled = {table.name for table in result.filled if len(table.rows)}
+    record.keys = {name: tuple(keys) for name, keys in result.keys.items() if name in filled}
     record.common_names = dict(result.common_names)
     record.repeats = tuple(result.repeats)
-    record.shown = tuple(name for name in result.shown if len(result.tables[name]))
+    record.shown = tuple(name for name in result.shown if name in filled)
     record.measures = {name: (within.low, within.high) for name, within in result.measures.items()}
     record.types = {
         table.name: column_types(table)

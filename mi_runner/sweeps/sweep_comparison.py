@@ -23,7 +23,6 @@ from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.declaration import Table
 from mi_runner.tables.pairwise import compare_all
-from mi_runner.tables.row_names import is_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +100,7 @@ def _compared(group: NetworkGroup) -> Comparison | None:
 
 
 def _rows(table: Table) -> Sequence[Row]:
-    assert not is_frame(table.rows), "a comparison has few rows"
+    assert isinstance(table.rows, list | tuple), "a comparison has few rows"
     return [dict(row) for row in table.rows]
 
 

@@ -10,6 +10,7 @@ from itertools import chain
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mi_runner.tables.columns import Columns
 from mi_runner.tables.declaration import Measure, Table
 from mi_runner.tables.row_names import is_frame
 
@@ -24,7 +25,7 @@ TRUTH = {"True": True, "False": False}
 
 def column_types(table: Table) -> dict[str, CellType]:
     """Returns column → what its cells are; a column without a value is of numbers if it is a measure."""
-    rows: Any = table.rows
+    rows: Any = table.rows.frame if isinstance(table.rows, Columns) else table.rows
     names = list(map(str, rows.columns)) if is_frame(rows) else list(dict.fromkeys(chain.from_iterable(rows)))
     found: dict[str, CellType] = {}
     for name in names:

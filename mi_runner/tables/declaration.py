@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mi_runner.tables.columns import Columns
 from mi_runner.tables.ranges import SHARE, Range
 from mi_runner.tables.row_names import check_key, first_repeated, is_frame
 
@@ -234,7 +235,7 @@ class TableType:
         )
         return replace(self, columns=tuple(chain.from_iterable(columns)))
 
-    def filled(self, rows: Rows, *where: str) -> Table:
+    def filled(self, rows: Rows | Columns, *where: str) -> Table:
         """Returns a table of this type.
 
         Args:
@@ -259,7 +260,7 @@ class Table:
     """
 
     type: TableType
-    rows: Rows
+    rows: Rows | Columns
     where: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -275,8 +276,30 @@ class Table:
         return self.type.name
 
 
-def _columns_of(rows: Rows) -> dict[str, None]:
+class ByName(Mapping[str, Rows]):
+    """The rows of tables by the tables' names; columns become a DataFrame when they are asked for."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self._of = {table.name: table.rows for table in tables}
+
+    def __getitem__(self, name: str) -> Rows:
+        rows = self._of[name]
+        return rows.frame if isinstance(rows, Columns) else rows
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+def _columns_of(rows: Rows | Columns) -> dict[str, None]:
     """Returns the names of the columns, each once."""
+    if isinstance(rows, Columns):
+        return dict.fromkeys(rows.values)
     return dict.fromkeys(map(str, rows.columns) if is_frame(rows) else chain.from_iterable(rows))
 
 
@@ -301,7 +324,7 @@ def _check_columns(of: TableType, columns: Iterable[str], where: frozenset[str])
         )
 
 
-def _check_keys(of: TableType, rows: Rows, columns: Mapping[str, None]) -> None:
+def _check_keys(of: TableType, rows: Rows | Columns, columns: Mapping[str, None]) -> None:
     """Checks that the keys name the rows."""
     if not of.keys:
         raise ValueError(f"table {of.name}: keys are missing. Declare the columns that name its rows as Key.")
@@ -310,7 +333,8 @@ def _check_keys(of: TableType, rows: Rows, columns: Mapping[str, None]) -> None:
     names = [*of.keys, *(column for column in of.repeats if column in columns)]
     row = first_repeated(rows, names)
     if row is not None:
-        of_row = rows.iloc[row] if is_frame(rows) else rows[row]
+        framed = rows.frame if isinstance(rows, Columns) else rows
+        of_row = framed.iloc[row] if is_frame(framed) else framed[row]
         values = ", ".join(f"{name}={of_row.get(name)}" for name in names)
         raise ValueError(f"table {of.name}: row {row} repeats {values}. Keys must differ from row to row.")
 

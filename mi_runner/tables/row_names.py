@@ -1,4 +1,4 @@
-"""Do columns name the rows of a table? Rows are a list of mappings or a pandas DataFrame.
+"""Do columns name the rows of a table? Rows are a list of mappings, columns, or a pandas DataFrame.
 
 A DataFrame may have a million rows, which pandas is made for. For a few rows lists are ten times as fast.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mi_runner.tables.columns import Columns
 from mi_runner.tables.names import ALL, NONE
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def is_frame(rows: Any) -> TypeIs[DataFrame]:
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 
-def check_key(table: str, rows: Sequence[Mapping[str, Any]] | DataFrame, key: str) -> None:
+def check_key(table: str, rows: Sequence[Mapping[str, Any]] | Columns | DataFrame, key: str) -> None:
     """Checks that a column that names rows is empty in no row.
 
     Raises:
@@ -33,7 +34,9 @@ def check_key(table: str, rows: Sequence[Mapping[str, Any]] | DataFrame, key: st
         raise ValueError(f"table {table}: the key '{key}' is empty in row {row}. Write {NONE} or {ALL}.")
 
 
-def _first_empty(rows: Sequence[Mapping[str, Any]] | DataFrame, column: str) -> int | None:
+def _first_empty(rows: Sequence[Mapping[str, Any]] | Columns | DataFrame, column: str) -> int | None:
+    if isinstance(rows, Columns):
+        return rows.first_empty(column)
     if is_frame(rows):
         empty = rows[column].isna() | rows[column].isin([""])
         return int(empty.argmax()) if empty.any() else None
@@ -41,8 +44,10 @@ def _first_empty(rows: Sequence[Mapping[str, Any]] | DataFrame, column: str) -> 
     return next((number for number, value in enumerate(values) if value is None or value == ""), None)
 
 
-def first_repeated(rows: Sequence[Mapping[str, Any]] | DataFrame, columns: Sequence[str]) -> int | None:
+def first_repeated(rows: Sequence[Mapping[str, Any]] | Columns | DataFrame, columns: Sequence[str]) -> int | None:
     """Returns the number of the first row that agrees with an earlier one in these columns; None if there is none."""
+    if isinstance(rows, Columns):
+        return rows.first_repeated(list(columns))
     if is_frame(rows):
         repeated = rows.duplicated(list(columns))
         return int(repeated.argmax()) if repeated.any() else None

@@ -25,6 +25,7 @@ import mi_runner
 from mi_runner.machine import hardware, private, sources
 from mi_runner.machine.cache import MODELS, say_unusable, shared, usable
 from mi_runner.machine.files import sha256, tensors_sha256, written_whole
+from mi_runner.machine.kept_digests import kept_digest
 from mi_runner.machine.private import NotPrivate
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
@@ -379,7 +380,9 @@ def _save(
 def _code_digest() -> str:
     """Returns a digest of the sources that decide the weights, so that a model is trained again after an edit."""
     package = Path(mi_runner.__file__).parent
-    return sources.digest(sources.imported_sources(TRAINING, package), package)
+    return kept_digest(
+        "training", package, lambda: sources.digest(sources.imported_sources(TRAINING, package), package)
+    )
 
 
 def _training(training: TrainingOptions) -> dict[str, Any]:

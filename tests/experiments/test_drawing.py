@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from mi_runner.experiments.common import drawing
 from tests.drawn import near, ticks, words
@@ -23,19 +22,19 @@ def test_confusion_has_labels_down_and_predictions_across() -> None:
 
 def test_strips_have_their_titles_captions_and_scales() -> None:
     rows = [
-        ("upper", [torch.zeros(2, 2), torch.ones(2, 2)], "gray"),
-        ("lower", [torch.ones(2, 2), torch.full((2, 2), 3.0)], "viridis"),
+        ("upper", [np.zeros((2, 2)), np.ones((2, 2))], "gray"),
+        ("lower", [np.ones((2, 2)), np.full((2, 2), 3.0)], "viridis"),
     ]
     figure = drawing.strips(rows, ["left", "right"], "both")
     assert [title for _, _, title in words(figure)[:2]] == ["upper", "lower"] and figure.get_suptitle() == "both"
     for axes, (_, pictures, cmap) in zip(figure.axes, rows, strict=False):
         assert list(ticks(axes, "x").values()) == ["left", "right"] and list(ticks(axes, "x")) == [0.5, 2.5]
-        assert np.asarray(axes.images[0].get_array()) == near(torch.cat(pictures, 1))
+        assert np.asarray(axes.images[0].get_array()) == near(np.concatenate(pictures, 1))
         assert axes.images[0].get_cmap().name == cmap
 
 
 def test_a_mosaic_has_each_picture_below_its_caption() -> None:
-    pictures = [torch.full((10, 10), float(number)) for number in range(3)]
+    pictures = [np.full((10, 10), float(number)) for number in range(3)]
     figure = drawing.mosaic(pictures, ["a", "b", "c"], "three", cmap="gray")
     (axes,) = figure.axes
     assert figure.get_suptitle() == "three"

@@ -74,6 +74,27 @@ def test_the_correction_is_that_of_westfall_and_young_step_by_step() -> None:
         left = left[1:]
 
 
+@pytest.mark.parametrize("n", [12, 203])
+def test_counted_steps_and_added_values_give_the_same_p_values(n: int) -> None:
+    """Shares of three draws, and the same with a number of its own added to each unit: all differences are the same."""
+    draw = np.random.default_rng(n)
+    shares = (draw.random((3, 5, n)) < np.linspace(0.3, 0.6, 5)[:, None]).mean(0)
+    added = shares + draw.normal(size=n)
+    assert len(np.unique(shares)) == 4 and all(len(np.unique(row)) == n for row in added)
+    counted, summed = np.array(compare_all(shares).p), np.array(compare_all(added).p)
+    assert counted == pytest.approx(summed, abs=1e-12) and len(np.unique(counted)) > 3
+
+
+def test_alternatives_with_equal_means_have_the_p_value_1() -> None:
+    """Every pattern's |Σd| is at least the observed one, which is 0; also where rounding leaves more than 0 of it."""
+    rows = ["1111111001", "0011101101", "1100101011", "1101111110", "1011011111"]
+    values = [[float(digit) for digit in row] for row in rows]
+    for of in (values, np.array(values) + np.random.default_rng(0).normal(size=10)):
+        p = np.array(compare_all(of).p)
+        are_equal = np.equal.outer(*[np.sum(values, axis=1)] * 2)
+        assert are_equal.sum() == 5 + 2 * 4 and (p[are_equal] == 1).all() and (p[~are_equal] < 1).all()
+
+
 def test_among_equal_alternatives_a_difference_is_found_in_one_of_twenty_samples() -> None:
     """Eight alternatives, twelve units that differ from each other: 28 pairs, and any of them would be false."""
     draw = np.random.default_rng(3)

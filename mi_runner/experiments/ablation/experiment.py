@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,12 +55,10 @@ from mi_runner.methods.replacements import MOST_UNIT_RUNS, Ablation, Method, Run
 from mi_runner.methods.residuals import Choices, ablate_beyond
 from mi_runner.methods.site_parts import NO_PARTS, Parts, SitePart, parts_of_inputs, site_at
 from mi_runner.progress import log
+from mi_runner.tables.columns import Columns
 from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
@@ -150,6 +148,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     drawn |= of_network
     if units:
         drawn["units"] = partial(figures.unit_drops, _known(units))
+    setting.progress.figures(drawn)  # while the answer is computed
     return Result(
         filled,
         _summary(graph, asked, ablated.rows),
@@ -324,7 +323,7 @@ def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
 
 
-def _predictions(ablated: Ablations, y: Tensor, *, kind: Outputs) -> DataFrame:
+def _predictions(ablated: Ablations, y: Tensor, *, kind: Outputs) -> Columns:
     """Returns the answers of the intact network and after each ablation; if all are many, after the costliest.
 
     The columns target, method and repeat are those of `metrics`.

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,8 @@ from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
+from mi_runner.tables.columns import Columns, Repeated, Values
 from mi_runner.training.evaluation import FURTHEST
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 NAME, EXAMPLE = PREDICTIONS.name, PREDICTIONS.keys[0]
 
@@ -50,36 +49,31 @@ class Answers:
     name: Mapping[str, str | int] = field(default_factory=dict)
 
 
-def table(networks: Sequence[Answers], *, kind: Outputs) -> DataFrame:
+def table(networks: Sequence[Answers], *, kind: Outputs) -> Columns:
     """Returns a row for each network and test example; no rows for targets with several values.
 
     Args:
         networks: at least one.
         kind: what the outputs are, which decides the answer.
     """
-    import numpy as np
-    import pandas as pd
-
     if networks[0].y.dim() > 1:
-        return pd.DataFrame()
+        return Columns({})
     sizes = [len(network.y) for network in networks]
-    columns: dict[str, Any] = {}
+    columns: dict[str, Values] = {}
     for key, first in networks[0].name.items():
         values = [network.name[key] for network in networks]
-        kinds = {value: number for number, value in enumerate(dict.fromkeys(values))}
-        # Each text is stored once, and a number for it in every row.
-        columns[key] = (
-            pd.Categorical.from_codes(np.repeat([kinds[value] for value in values], sizes), list(kinds))
-            if isinstance(first, str)
-            else np.repeat(values, sizes)
-        )
+        if isinstance(first, str):
+            kinds = {str(value): number for number, value in enumerate(dict.fromkeys(values))}
+            columns[key] = Repeated(tuple(kinds), np.repeat([kinds[str(value)] for value in values], sizes))
+        else:
+            columns[key] = np.repeat(values, sizes)
     outputs = torch.cat([network.outputs.cpu() for network in networks])
     columns[EXAMPLE] = np.concatenate([np.arange(n) for n in sizes])
     columns["label"] = _integers(torch.cat([network.y.cpu() for network in networks])).numpy()
     columns["answer"] = _integers(kind.answers(outputs)).numpy()
     names = kind.column_names(outputs.shape[1])
     columns |= dict(zip(names, outputs.float().T.contiguous().numpy(), strict=True))
-    return pd.DataFrame(columns, copy=False)
+    return Columns(columns)
 
 
 def _integers(values: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from mi_runner.tables.declaration import (
 
 if TYPE_CHECKING:
     from mi_runner.datasets.outputs import Outputs
+    from mi_runner.tables.columns import Columns
 
 VALUES = "where labels are values"
 
@@ -158,7 +159,7 @@ def of_confusion(rows: Sequence[Row], class_names: Sequence[str] | None, of: Tab
     return of.filled(named, NAMED_CLASSES)
 
 
-def of_answers(rows: Rows, kind: Outputs, of: TableType = PREDICTIONS) -> Table:
+def of_answers(rows: Rows | Columns, kind: Outputs, of: TableType = PREDICTIONS) -> Table:
     """Returns the table of answers, whose last columns are named after what the network's outputs are."""
     return of.filled(rows, OF_OUTPUTS[kind.name])
 

@@ -23,11 +23,9 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import CheckpointRecord, GivenRecord, RunRecord
 from mi_runner.runs.report import answers, rendering, tables
 from mi_runner.runs.report.images import images
-from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.run_folder import REPORT, RunFolder
 from mi_runner.runs.saved_runs import SavedRun
 from mi_runner.runs.states import State
-
-REPORT = "report.html"
 
 LARGEST_LOG = 2_000_000
 """Bytes at the end of run.log that are searched for warnings."""
@@ -79,21 +77,17 @@ class File:
     size: str
 
 
-def write_run_report(folder: Path, state: State | None = None) -> Path:
-    """Writes report.html into a run's folder, and returns its path.
-
-    Args:
-        state: how the run ended; None: as its run.json says. If run.json says that the run has ended, it also gets the
-            page's hash.
+def write_run_report(folder: Path) -> Path:
+    """Writes report.html into a run's folder, and returns its path; a run.json of a run that has ended gets its hash.
 
     Raises:
         OSError: the folder can't be read or written.
     """
     path = folder / REPORT
-    found = state or states.read_state(folder)
-    rendering.write_page(path, run_page(folder, found))
+    found = states.read_state(folder)
+    RunFolder(folder).write_page(run_page(folder, found))
     record = None if found.fault else run_folder.read_record(folder)
-    if state is None and record is not None and record.status != "running":
+    if record is not None and record.status != "running":
         RunFolder(folder).amend_record(files=dict(sorted({**record.files, REPORT: sha256(path)}.items())))
     return path
 
