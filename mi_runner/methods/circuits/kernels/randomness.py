@@ -41,9 +41,3 @@ def below(state: Any, stream: int, n: int) -> int:
         while product & _LOW < refused:
             product = (next_word(state, stream) >> _HALF) * limit
     return int(product >> _HALF)
-
-
-@compiled()
-def uniform(state: Any, stream: int) -> float:
-    """Returns a number from 0 to 1, without 1, of 53 random bits."""
-    return np.float64(next_word(state, stream) >> np.uint64(11)) / 9007199254740992.0

@@ -5,8 +5,8 @@ circuits with equally many: the mean of 1 / (1 + distance) over the wrong answer
 output is from the values that are right, or how far the right output is below the largest.
 
 A move flips some edges: one, a few, a kept and a left-out one, or each with probability ½ of those into one neuron or
-of those of one hidden neuron. All are as likely backwards as forwards. So a move to a well-formed circuit above the
-level that is accepted with probability min(1, w(k′) / w(k)) keeps the law with the weights w of the numbers of edges k.
+of those of one hidden neuron. All are as likely backwards as forwards, so moves to well-formed circuits that
+reach the level, and no others, keep the uniform law among these.
 
 Only neurons behind a flipped edge are computed again, each from all its kept inputs, so that a value depends on the
 circuit alone and not on the walk. Every neuron has two rows of values, one of which is the present circuit's.
@@ -23,7 +23,7 @@ import numpy as np
 from numba import prange
 
 from mi_runner.machine.compiled import compiled
-from mi_runner.methods.circuits.kernels.randomness import below, uniform
+from mi_runner.methods.circuits.kernels.randomness import below
 from mi_runner.methods.circuits.kernels.sampling import (
     BLOCK,
     activate_row,
@@ -239,7 +239,7 @@ def _closeness_of(values: Any, slots: Any, changed: Any, layers: Any, goals: Any
 @compiled()
 def _walk(
     row: int, circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, weights_after: Any, places: Any,
-    kinds_of_moves: Any, log_weights: Any, level: float, n_moves: int, is_all: bool, random: Any, accepted: Any,
+    kinds_of_moves: Any, level: float, n_moves: int, is_all: bool, random: Any,
 ) -> None:  # fmt: skip
     """Moves one circuit; see `walk`."""
     sizes = layers[0]
@@ -276,9 +276,7 @@ def _walk(
             circuit[edge] = not circuit[edge]
             _add_degrees(edge, sign, sources, targets, degrees)
             added += sign
-        ratio = log_weights[n_kept + added] - log_weights[n_kept]
         is_kept = n_kept + added > 0 and _is_formed(flips, n_flips, places, degrees, sizes[0], n_outputs, is_all)
-        is_kept = is_kept and (ratio >= 0 or uniform(random, row) < math.exp(ratio))
         n_new = 0.0
         if is_kept:
             _mark(circuit, flips, n_flips, places, changed)
@@ -290,7 +288,6 @@ def _walk(
             n_right, n_kept = n_new, n_kept + added
             for neuron in range(n_neurons):
                 slots[neuron] ^= changed[neuron]
-            accepted[row] += 1
         else:
             for at in range(n_flips):
                 edge = flips[at]
@@ -304,7 +301,7 @@ def _walk(
 @compiled(parallel=True)
 def walk(
     circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, weights_after: Any, places: Any, kinds_of_moves: Any,
-    log_weights: Any, level: float, n_moves: int, is_all: bool, random: Any, accepted: Any,
+    level: float, n_moves: int, is_all: bool, random: Any,
 ) -> None:  # fmt: skip
     """Moves each circuit, and fills the scores.
 
@@ -315,15 +312,13 @@ def walk(
         weights_after: for each block of `BLOCK` examples how many come after it, each as often as it occurs.
         places: sources and targets of the edges, `(E,)` int64 each, as numbers of neurons of all layers, inputs first.
         kinds_of_moves: int64, one of these is drawn for each move.
-        log_weights: `(E + 1,)`, log w(k).
         level: the least score.
         n_moves: moves of each circuit.
         is_all: whether every input and output must be used.
         random: `(N,)` uint64, changed.
-        accepted: `(N,)` int64, counts moves.
     """
     for row in prange(len(circuits)):
         _walk(
             row, circuits, scores, x, layers, goals, weights_after, places, kinds_of_moves,
-            log_weights, level, n_moves, is_all, random, accepted,
+            level, n_moves, is_all, random,
         )  # fmt: skip

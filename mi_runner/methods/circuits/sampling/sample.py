@@ -5,13 +5,17 @@ found: half in proportion again, so that no circuit stands for more than twice a
 the variance of the strata (Neyman 1934), and a little to all numbers of edges for the distribution of the accuracy. The
 pilot's draws decide how the others are dealt, and count for nothing else, so the estimate has no bias.
 
+Where fewer than one in 100,000 circuits seems valid by the pilot, the others are not drawn. Multilevel splitting takes
+their place; see `splitting`. What a sample says of the accuracy is then the pilot's.
+
 Letters: S strata, K circuits, E edges.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,10 +33,17 @@ from mi_runner.methods.circuits.sampling.estimates import (
     smoothed,
 )
 from mi_runner.methods.circuits.sampling.measured import Answers
+from mi_runner.methods.circuits.sampling.populations import (
+    count_of,
+    edges_of_populations,
+    of_populations,
+    part_of_populations,
+)
 from mi_runner.methods.circuits.sampling.result import SampledCircuits
+from mi_runner.methods.circuits.sampling.splitting import Populations, Splitting
 from mi_runner.methods.circuits.sampling.strata import Strata
 from mi_runner.methods.circuits.sampling.tally import Tally, ValidList, accuracy_of, is_partial
-from mi_runner.progress import Advance, Progress
+from mi_runner.progress import Advance, Progress, log
 
 SAMPLES = 1_000_000
 """Default of the number of circuits that are drawn."""
@@ -48,6 +59,22 @@ PROPORTIONAL, BY_EDGES = 0.5, 0.05
 
 LEAST = 2
 """Draws of a stratum, at least: one has no variance."""
+
+RARE = 1e-5
+"""Below this share of valid circuits in the pilot, multilevel splitting takes the place of drawing."""
+
+POPULATIONS = 16
+"""Populations of multilevel splitting."""
+
+MOVES_OF_SAMPLE = 4
+"""A move takes about this part of the time of a drawn circuit: it computes only what changes, and stops early."""
+
+FEWEST_MOVES, MOST_MOVES = 10, 40
+"""Moves of a circuit at each level."""
+
+FEWEST_OF_POPULATION, MOST_OF_PILOT, LEVELS_OF_PILOT = 100, 500, 200
+"""Circuits of a population, at least; of the pilot population, at most; the pilot takes about a tenth of the time for
+20 levels."""
 
 SECONDS_OF_EXAMPLE = 0.5e-10, 1.5e-10
 """A distinct example takes a circuit about so long for each edge of the full circuit, and for each neuron."""
@@ -99,6 +126,10 @@ def sample_circuits(
     n_pilot = round(samples * PILOT)
     with (progress or Progress()).bar("drawn circuits", samples) as advance:
         pilot = survey.drawn(dealt(masses(strata), n_pilot), advance, listed=False)
+        if survey.is_rare(pilot):
+            split = survey.split(samples - n_pilot, advance)
+            if split is not None:
+                return split_result(survey, pilot, split)
         tally = survey.drawn(_allocation(strata, pilot, samples - n_pilot), advance, listed=True)
     return survey.result(tally, n_sampled=int(pilot.drawn.sum() + tally.drawn.sum()) + 1)
 
@@ -162,11 +193,50 @@ class Survey:
             advance(len(stratum))
         return tally
 
+    @property
+    def most(self) -> int:
+        """How many circuits can be valid: all, or none if the threshold can't be reached."""
+        return self.strata.total if self.least_right <= len(self.answers.examples) else 0
+
+    def is_rare(self, pilot: Tally) -> bool:
+        """Returns whether the pilot says that valid circuits are rare, but possible."""
+        mass = masses(self.strata)
+        return bool(self.most and len(mass) and (mass * pilot.valid / pilot.drawn).sum() < RARE)
+
+    def split(self, samples: int, advance: Advance) -> Populations | None:
+        """Returns populations of multilevel splitting; None if their pilot doesn't reach valid circuits.
+
+        Args:
+            samples: the time is about that of so many draws.
+        """
+        splitting = Splitting(self.draws, self.answers, self.least_right, self.random)
+        n_moves = min(MOST_MOVES, max(FEWEST_MOVES, round(2 * math.sqrt(self.strata.chain.edges.n))))
+        budget = MOVES_OF_SAMPLE * samples
+        n = min(MOST_OF_PILOT, max(FEWEST_OF_POPULATION, budget // (n_moves * LEVELS_OF_PILOT)))
+        levels = splitting.pilot(n, n_moves)
+        if levels is None:
+            log.warning(
+                f"fewer than 1 in {1 / RARE:,.0f} circuits seems valid, and multilevel splitting reaches none: "
+                "their number has only an upper bound"
+            )
+            return None
+        n = max(FEWEST_OF_POPULATION, budget // (n_moves * len(levels) * POPULATIONS))
+        log.info(
+            f"fewer than 1 in {1 / RARE:,.0f} circuits seems valid: multilevel splitting, {len(levels)} levels, "
+            f"{POPULATIONS} populations of {n:,} circuits"
+        )
+        done = 0
+
+        def report(number: int) -> None:
+            nonlocal done
+            before, done = done * samples // POPULATIONS, done + number
+            advance(done * samples // POPULATIONS - before)
+
+        return splitting.populations(levels, POPULATIONS, n, n_moves, report)
+
     def result(self, tally: Tally, n_sampled: int) -> SampledCircuits:
         """Returns the estimates of a stratified sample."""
-        strata, full = self.strata, self.full
-        can_be = self.least_right <= len(self.answers.examples)
-        most = strata.total if can_be else 0
+        strata, full, most = self.strata, self.full, self.most
         return SampledCircuits(
             strata.chain.sizes,
             strata.chain.inputs,
@@ -182,6 +252,36 @@ class Survey:
             0,
             self.least_right,
         )
+
+
+def split_result(survey: Survey, pilot: Tally, split: Populations) -> SampledCircuits:
+    """Returns the estimates of multilevel splitting, and what the pilot says of the accuracy."""
+    strata, edges = survey.strata, survey.strata.chain.edges
+    partial = [is_partial(edges, circuits) for circuits in split.circuits]
+    largest = split.log_shares.max()
+    for log_share, circuits, leaves_out in zip(split.log_shares.tolist(), split.circuits, partial, strict=True):
+        if len(circuits):
+            weight = np.full(len(circuits), math.exp(log_share - largest))
+            survey.listed.add(circuits, leaves_out, weight)
+    plain = survey.result(pilot, int(pilot.drawn.sum()) + 1 + split.n_measured)
+    valid = of_populations(split.log_shares, split.log_variance)
+    if valid is None:
+        return replace(plain, n_levels=split.n_levels, n_populations=len(split.circuits))
+    some = part_of_populations(split.log_shares, split.log_variance, partial)
+    n_valid = count_of(valid, strata.total, survey.listed.n_seen, survey.most)
+    n_partial = (
+        plain.n_valid_partial
+        if some is None
+        else count_of(some, strata.total, survey.listed.n_seen_partial, min(survey.most, strata.n_partial))
+    )
+    return replace(
+        plain,
+        n_valid=n_valid,
+        n_valid_partial=n_partial,
+        edges=edges_of_populations(split.log_shares, split.circuits),
+        n_levels=split.n_levels,
+        n_populations=len(split.circuits),
+    )
 
 
 def dealt(shares: np.ndarray, n: int) -> np.ndarray:
