@@ -8,8 +8,6 @@ Letters: as in `kernel`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
