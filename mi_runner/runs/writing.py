@@ -17,6 +17,7 @@ from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, is_parquet
 from mi_runner.tables.cell_types import column_types
 from mi_runner.tables.declaration import COUNT, Row
+from mi_runner.tables.row_names import is_frame
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def write(
     if figures is not None:
         figures.begin(result.figures)  # while the tables are written
     for name, rows in result.tables.items():
-        if len(rows):  # a CSV file without rows and header can't be read
+        # A CSV file without rows and header can't be read; a frame may have a description besides.
+        if len(rows) or (is_frame(rows) and rows.attrs):
             place.write_table(name, rows, parquet=name in result.parquet)
     if model is not None:
         place.write_weights(model.state_dict(), metadata=metadata)
