@@ -19,10 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.config import environment
+from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.explanations import explain, plain_errors_explained
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, check_schema, composed
 from mi_runner.config.options import check_ranges
-from mi_runner.config.registry import SCHEMAS
+from mi_runner.config.registry import EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.machine import threads
@@ -137,6 +138,27 @@ def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[key] = _jsonable(value)
     return flat
+
+
+def experiment_options(flat: Mapping[str, Any]) -> ExperimentConfig:
+    """Returns the options of an experiment from a config's values by their whole keys, as `flattened` gives them.
+
+    Raises:
+        ConfigError: there is no such experiment, or a key or value that its schema doesn't have.
+    """
+    schema = next((one for one in EXPERIMENTS if one.name == flat.get("experiment")), None)
+    if schema is None:
+        raise ConfigError(f"there is no experiment={flat.get('experiment')}.")
+    options, prefix = OmegaConf.structured(schema), "experiment."
+    try:
+        for key, value in flat.items():
+            if key.startswith(prefix):
+                OmegaConf.update(options, key.removeprefix(prefix), value)
+        found = OmegaConf.to_object(options)
+    except OmegaConfBaseException as error:
+        raise explain(error, ()) from error
+    assert isinstance(found, ExperimentConfig)
+    return found
 
 
 def _jsonable(value: Any) -> Any:

@@ -144,6 +144,8 @@ class Experiment(Generic[C]):
             is given, `seed` or `checkpoint`, and in nothing else but the model; raises a ConfigError if they can't be
             compared. `are_sample` says whether the networks are drawn from one setting, as those of several seeds are,
             so that an interval over networks means something. For experiments whose schema has `compares_networks`.
+        merge_parts: returns the result of one whole run, from the runs of all its parts, each of which is there once;
+            raises a ConfigError if they are no parts of one whole. For experiments whose schema has `part_of`.
         compare_two: returns what the networks of two runs have in common, for `mi-run diff`; raises a ConfigError if
             that can't be said. Their options may differ.
         declared: the tables, summary numbers and figures that its runs may leave.
@@ -156,6 +158,7 @@ class Experiment(Generic[C]):
     cost: Callable[[Setting[C]], Mapping[str, int]] = no_cost
     compare_networks: CompareNetworks | None = None
     compare_two: Callable[[SavedRun, SavedRun], TwoRuns] | None = None
+    merge_parts: Callable[[Sequence[SavedRun]], Result] | None = None
     declared: Declarations = Declarations()
 
 
@@ -173,6 +176,10 @@ class SavedRun(Protocol):
     @property
     def seed(self) -> int:
         """The seed of its network."""
+
+    @property
+    def options(self) -> Any:
+        """The experiment's options, as in `Setting.config`."""
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
         """Returns a table, or some of its columns, with the `attrs` that it was written with; None if it is missing."""

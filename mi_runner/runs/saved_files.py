@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mi_runner.config.composition import experiment_options
+from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_frame
 
@@ -24,12 +26,19 @@ class RunFiles:
         name: how errors name it.
         label: how tables and sentences name its network.
         seed: of the run.
+        config: the whole config by key, as run.json has it.
     """
 
     folder: Path
     name: str
     label: str
     seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def options(self) -> ExperimentConfig:
+        """The experiment's options."""
+        return experiment_options(self.config)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
         """Returns a table, or some of its columns; None if it is missing."""

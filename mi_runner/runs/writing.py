@@ -17,6 +17,7 @@ from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, is_parquet
 from mi_runner.tables.cell_types import column_types
 from mi_runner.tables.declaration import COUNT, Row
+from mi_runner.tables.row_names import is_frame
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def write(
     """
     if draws:
         beside.begin_figures(result.figures)
-    # A CSV file without rows and header can't be read.
-    beside.write_tables(place, [table for table in result.filled if len(table.rows)], result.parquet)
+    # A CSV file without rows and header can't be read; a frame may have a description besides.
+    filled = [table for table in result.filled if len(table.rows) or (is_frame(table.rows) and table.rows.attrs)]
+    beside.write_tables(place, filled, result.parquet)
     if model is not None:
         place.write_weights(model.state_dict(), metadata=metadata)
     for name, member in result.members.items():

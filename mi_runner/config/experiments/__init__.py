@@ -17,6 +17,9 @@ class ExperimentConfig(Choice):
     """Whether it takes many networks at once, `seeds=32`."""
     compares_networks: ClassVar[bool] = False
     """Whether a sweep over the seed ends with a comparison of the networks."""
+    part_of: ClassVar[tuple[str, str] | None] = None
+    """The option that says which part of the whole a run does, from 1, and the one that says of how many; None: a run
+    does the whole. A sweep over all parts ends with the whole."""
     headline: ClassVar[str] = "accuracy"
     """The summary metric that a search maximises."""
     compared: ClassVar[tuple[str, ...]] = ("accuracy",)

@@ -46,6 +46,7 @@ class CircuitsConfig(ExperimentConfig):
     place: ClassVar[int] = 30
     module: ClassVar[str] = "mi_runner.experiments.circuits.experiment"
     compares_networks: ClassVar[bool] = True
+    part_of: ClassVar[tuple[str, str] | None] = ("part", "parts")
     small: ClassVar[tuple[str, ...]] = (
         "dataset=ellipses",
         "dataset.train_size=60",

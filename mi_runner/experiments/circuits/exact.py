@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
-from mi_runner.experiments import Drawing, Setting
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.output import Asked, OfOutput, number
 from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
@@ -42,11 +44,33 @@ from mi_runner.methods.circuits.minimality import (
     validity,
 )
 from mi_runner.methods.circuits.search import CircuitSearch, count_circuits, judged, search_circuits
-from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
+from mi_runner.methods.circuits.table import JudgedElsewhere, add_levels, circuit_table
 from mi_runner.progress import log
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MOST_LEVELLED = 5_000
 """Valid circuits of a sample below each of which sub-circuits are searched; of more none has a level of minimality."""
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search has found, before it is summed up.
+
+    Attributes:
+        method: table or census.
+        result: the counts, and the listed circuits.
+        listed: these as a table, without the levels of minimality.
+        elsewhere: the same circuits on the examples that they are judged on; None: these are the same.
+        seconds: that the search took.
+    """
+
+    method: str
+    result: CircuitSearch
+    listed: DataFrame
+    elsewhere: JudgedElsewhere | None
+    seconds: float
 
 
 def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
@@ -56,24 +80,37 @@ def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
         examples: those that circuits are found on.
         method: table or census.
     """
-    config, setting, part, output = asked.config, asked.setting, asked.part, asked.output
+    return summed_up(asked, examples, searched(asked, examples, method))
+
+
+def searched(asked: Asked, examples: CircuitExamples, method: str) -> Searched:
+    """Returns what a table or a census finds, before it is summed up."""
     began = clock()
     result = _search(asked, examples, method)
-    enumerated = clock()
-    levels = _levels(config, part, examples, output, result)
-    minimal = clock()
+    seconds = clock() - began
     judged_on = judging_examples(asked)
     elsewhere = _judged(asked, judged_on, result) if judged_on else None
-    compared, found_shared = _pairs(setting, output, result, levels)
+    valid_only = asked.config.table is CircuitTable["valid"]
+    listed = circuit_table(examples, asked.output, result, valid_only=valid_only, judged=elsewhere)
+    return Searched(method, result, listed, elsewhere, seconds)
+
+
+def summed_up(asked: Asked, examples: CircuitExamples, found: Searched) -> OfOutput:
+    """Returns what is said of the circuits that a search has found: of the whole search, not of a part of it."""
+    config, part, output, result, listed = asked.config, asked.part, asked.output, found.result, found.listed
+    began = clock()
+    levels = _levels(config, part, examples, output, result)
+    minimal = clock()
+    compared, found_shared = _pairs(asked, result, levels)
     paired = clock()
-    row = _summary(asked, method, result, levels, compared) | {"seconds": enumerated - began}
+    row = _summary(asked, found.method, result, levels, compared) | {"seconds": found.seconds}
     row |= {} if found_shared is None else found_shared.numbers
-    row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
+    row |= judged_columns(result, len(examples), found.elsewhere) if found.elsewhere else {}
     truth = asked.truths.get(output)
     row |= {"n_equally_valid": n_equally_valid(result, truth)} if asked.truths else {}
-    setting.progress.rows("metrics", [row])
-    is_listed, valid_only = config.table is not CircuitTable["none"], config.table is CircuitTable["valid"]
-    listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
+    asked.progress.rows("metrics", [row])
+    is_listed = config.table is not CircuitTable["none"]
+    add_levels(listed, levels)
     if asked.truths:
         listed = with_truth_columns(listed, truth)
     edges, shares = (
@@ -89,7 +126,7 @@ def by_search(asked: Asked, examples: CircuitExamples, method: str) -> OfOutput:
         listed if is_listed else None,
         figures.of_output(part, result.space, output, shares, result.n_valid, listed) | _of_overlaps(found_shared),
         partial(output_picture, output, part, listed, [edge["share"] for edge in edges]) if is_listed else None,
-        minimal - enumerated,
+        minimal - began,
         paired - minimal,
         found_shared,
     )
@@ -102,18 +139,16 @@ def judging_examples(asked: Asked) -> CircuitExamples | None:
     return by_side_of_half(asked.judging.examples(asked.output, asked.rule), asked.is_planted)
 
 
-def _pairs(
-    setting: Setting[CircuitsConfig], output: int | str, result: CircuitSearch, levels: np.ndarray
-) -> tuple[Compared | None, Sharing | None]:
+def _pairs(asked: Asked, result: CircuitSearch, levels: np.ndarray) -> tuple[Compared | None, Sharing | None]:
     """Returns the valid circuits in pairs, and what they share; None for what the options leave out."""
-    config = setting.config
+    config, output = asked.config, asked.output
     shares = result.lists_every_valid if config.shared is None else config.shared
     if not config.pairs and not shares:
         return None, None
-    compared = compare(result, what(output), chance.generator(setting.seed, "pairs", output))
+    compared = compare(result, what(output), chance.generator(asked.seed, "pairs", output))
     if not shares:
         return compared, None
-    found = sharing(result, levels, compared, output, seed=setting.seed, seconds=config.shared_seconds)
+    found = sharing(result, levels, compared, output, seed=asked.seed, seconds=config.shared_seconds)
     return compared if config.pairs else None, found
 
 
@@ -125,7 +160,7 @@ def _of_overlaps(found: Sharing | None) -> dict[str, Drawing]:
 
 
 def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSearch:
-    config, part, setting = asked.config, asked.part, asked.setting
+    config, part = asked.config, asked.part
     if asked.is_planted:
         return search_family(
             part,
@@ -136,7 +171,7 @@ def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSear
             inputs=config.inputs.name,
             min_node_sparsity=config.min_node_sparsity,
             max_table_rows=config.max_table_rows,
-            progress=setting.progress,
+            progress=asked.progress,
         )
     if method == "table":
         return search_circuits(
@@ -147,8 +182,8 @@ def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSear
             inputs=config.inputs.name,
             min_node_sparsity=config.min_node_sparsity,
             max_table_rows=config.max_table_rows,
-            device=setting.dataset.x_test.device,
-            progress=setting.progress,
+            device=asked.device,
+            progress=asked.progress,
         )
     result = count_circuits(
         part,
@@ -156,23 +191,34 @@ def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSear
         accuracy_threshold=config.accuracy_threshold,
         ablation=config.ablation.name,
         inputs=config.inputs.name,
-        most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows,
-        generator=chance.generator(setting.seed, "listed circuits", asked.output),
-        progress=setting.progress,
+        most_listed=most_listed(config),
+        generator=listing_order(asked.seed, asked.output),
+        piece=asked.piece,
+        progress=asked.progress,
     )
     if len(result.listed) < result.n_valid:
+        which = f"{what(asked.output)}{asked.which_part}"
         log.info(
-            f"{what(asked.output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid "
-            "ones, drawn at random, are measured"
+            f"{which}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, drawn at "
+            "random, are measured"
         )
     return result
+
+
+def most_listed(config: CircuitsConfig) -> int:
+    """Returns the largest number of valid circuits that a census lists."""
+    return MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows
+
+
+def listing_order(seed: int, output: int | str) -> torch.Generator:
+    """Returns what draws the random order in which the valid circuits of an output are listed."""
+    return chance.generator(seed, "listed circuits", output)
 
 
 def _judged(asked: Asked, examples: CircuitExamples, result: CircuitSearch) -> JudgedElsewhere:
     """Returns the listed circuits on the examples that they are judged on."""
     config = asked.config
-    progress = asked.setting.progress
-    measures = judged(result, asked.part, examples, ablation=config.ablation.name, progress=progress)
+    measures = judged(result, asked.part, examples, ablation=config.ablation.name, progress=asked.progress)
     return JudgedElsewhere(measures, examples, config.accuracy_threshold)
 
 

@@ -8,15 +8,13 @@ threshold. Each output that is a value is analysed by itself; outputs that answe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Experiment, Result, Setting
@@ -24,27 +22,15 @@ from mi_runner.experiments.circuits.choice import choose, refused
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.exact import by_search
 from mi_runner.experiments.circuits.halved import by_halves
-from mi_runner.experiments.circuits.output import Asked, OfOutput, number
+from mi_runner.experiments.circuits.merged_parts import merge_parts
+from mi_runner.experiments.circuits.one_part import OF_PART, about_part, by_part, check_part, part_refused
+from mi_runner.experiments.circuits.output import Asked, OfOutput
+from mi_runner.experiments.circuits.results import result_of, summary_names
 from mi_runner.experiments.circuits.sampled import by_sample
 from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.experiments.circuits.tables import (
-    ACCURACY,
-    CENSUS,
-    CIRCUITS,
     DECLARED,
-    EDGES,
-    METRICS,
-    OF_JUDGED,
-    OF_MINIMALITY,
-    OF_PAIRS,
-    OF_SHARED,
-    OF_TRUTH,
-    OVERLAPS,
-    SHARED,
-    SHARING,
 )
-from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
-from mi_runner.experiments.common.circuit_picture import circuits_picture
 from mi_runner.experiments.common.circuit_search import n_circuits, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth
@@ -54,9 +40,9 @@ from mi_runner.experiments.common.validity import valid_by
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.pieces import Dealing
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
-from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import ALL
 
 
@@ -67,6 +53,7 @@ def check(setting: Setting[CircuitsConfig]) -> None:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
     config, graph = setting.config, setting.graph()
+    check_part(config)
 
     def why_refused(last_layers: int | None) -> Objection | None:
         return _objection(setting, replace(config, last_layers=last_layers))
@@ -95,21 +82,21 @@ def _objection(setting: Setting[CircuitsConfig], config: CircuitsConfig) -> Obje
     if found is not None:
         return found
     _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
-    count = n_circuits(part, inputs, is_planted)
+    space = CircuitSpace(part.sizes, inputs)
+    if (of_part := part_refused(config, space, is_planted=is_planted)) is not None:
+        return of_part
     n_examples = len(setting.dataset.x_test)
-    return refused(config, CircuitSpace(part.sizes, inputs), count, n_examples, is_planted=is_planted)
+    return refused(config, space, n_circuits(part, inputs, is_planted), n_examples, is_planted=is_planted)
 
 
 def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
-    """Returns the number of circuits of all outputs together."""
-    part = find_part(setting.graph(), setting.config.last_layers)
+    """Returns the number of circuits of all outputs together; of a part of a census those of the part."""
+    config, part = setting.config, find_part(setting.graph(), setting.config.last_layers)
     parts = analysed_parts(setting.dataset.outputs, part)
-    count = n_circuits(parts[0][1], setting.config.inputs.name, setting.truth is not None)
-    return {"circuits": count * len(parts)}
-
-
-NAMES = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
-"""What the summary has first; then come the levels of minimality, the pairs, and what is judged on other examples."""
+    if config.part is not None:
+        space = CircuitSpace(parts[0][1].sizes, config.inputs.name)
+        return {"circuits": Dealing(space, (config.part, config.parts)).n_circuits() * len(parts)}
+    return {"circuits": n_circuits(parts[0][1], config.inputs.name, setting.truth is not None) * len(parts)}
 
 
 def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
@@ -118,10 +105,7 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
     listed (`n_cardinal` is always known), and so is what valid circuits share, unless it is asked for.
     """
-    judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
-    shared = () if setting.config.shared is False else OF_SHARED
-    of_truth = OF_TRUTH if setting.truth is not None or setting.config.truth is not None else ()
-    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *shared, *judged_elsewhere, *of_truth))]
+    return summary_names(setting.config, has_truth=setting.truth is not None or setting.config.truth is not None)
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -137,33 +121,31 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     truth, words = _known(setting, part), on.words if on.differ else ""
     asked = [
-        Asked(setting, one, found, judging, output, cut[output], _rule(config, found, output), truth, len(parts), words)
+        Asked(
+            config,
+            setting.seed,
+            one,
+            found,
+            judging,
+            output,
+            cut[output],
+            _rule(config, found, output),
+            truth,
+            len(parts),
+            words,
+            is_planted=setting.truth is not None,
+            device=setting.dataset.x_test.device,
+            progress=setting.progress,
+        )
         for output, one in parts
     ]
     outputs = [_of_output(one) for one in asked]
-    shares = any(output.sharing for output in outputs)
-    if shares:
-        unknown = dict.fromkeys(number.name for number in OF_SHARED)
-        outputs = [replace(output, row=output.row | (unknown | output.row)) for output in outputs]
-    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
-    where += [PLANTED] if truth else []
-    first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
-    pictures = [output.picture for output in outputs if output.picture is not None]
+    description = _description(config, graph, part, on.found.x, kind)
+    if config.part is not None:
+        description |= {OF_PART: about_part(part, asked, outputs)}
+    result = result_of(asked, outputs, part, description)
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
-    return Result(
-        _tables(outputs, where, _description(config, graph, part, on.found.x, kind)),
-        {name: number(first.get(name)) for name in metric_names(setting)},
-        DECLARED,
-        figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
-        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
-        answer=outputs[0].answer,
-        tensors={"circuits": tensors},
-        timings={
-            "enumerate": sum(output.row["seconds"] for output in outputs),
-            "minimality": sum(output.minimal_seconds for output in outputs),
-            "pairs": sum(output.pair_seconds for output in outputs),
-        },
-    )
+    return replace(result, tensors={"circuits": tensors})
 
 
 def _rule(config: CircuitsConfig, found: Recorded, output: int | str) -> str:
@@ -181,37 +163,7 @@ def _of_output(asked: Asked) -> OfOutput:
         return by_sample(asked, examples, chosen.samples)
     if chosen.method == "halves":
         return by_halves(asked, examples)
-    return by_search(asked, examples, chosen.method)
-
-
-def _tables(outputs: Sequence[OfOutput], where: Sequence[str], description: Mapping[str, Any]) -> list[Table]:
-    """Returns the tables, filled.
-
-    Args:
-        where: the conditions of the columns that they have.
-        description: of the analysed layers, for circuits.parquet.
-    """
-    filled = [
-        METRICS.filled([output.row for output in outputs], *where),
-        EDGES.filled([row for output in outputs for row in output.edges], *where),
-    ]
-    if census := [row for output in outputs for row in output.census]:
-        filled.append(CENSUS.filled(census))
-    if accuracy := [row for output in outputs for row in output.accuracy]:
-        filled.append(ACCURACY.filled(accuracy))
-    shared = [output.sharing for output in outputs if output.sharing is not None]
-    if shared:
-        filled.append(SHARED.filled([found.row for found in shared]))
-    if bins := [row for found in shared for row in found.bins]:
-        filled.append(OVERLAPS.filled(bins))
-    # A single table isn't copied, because it may take most of the memory.
-    if tables := [output.listed for output in outputs if output.listed is not None]:
-        import pandas as pd
-
-        listed = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-        listed.attrs = dict(description)  # in the Parquet file, and so read back
-        filled.append(CIRCUITS.filled(listed, *where))
-    return filled
+    return by_search(asked, examples, chosen.method) if asked.config.part is None else by_part(asked, examples)
 
 
 def _tensors(on: Recorded, prefix: str = "") -> dict[str, Tensor]:
@@ -276,5 +228,6 @@ EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
     cost=cost,
     compare_networks=compare_networks,
     compare_two=compare_two,
+    merge_parts=merge_parts,
     declared=DECLARED,
 )

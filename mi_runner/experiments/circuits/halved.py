@@ -31,7 +31,7 @@ def by_halves(asked: Asked, examples: CircuitExamples) -> OfOutput:
         examples,
         ablation=config.ablation.name,
         inputs=config.inputs.name,
-        progress=asked.setting.progress,
+        progress=asked.progress,
     )
     partial = found.n_valid_partial
     row = {
@@ -50,7 +50,7 @@ def by_halves(asked: Asked, examples: CircuitExamples) -> OfOutput:
         "mean_jaccard": number(None),
         "seconds": clock() - began,
     }
-    asked.setting.progress.rows("metrics", [row])
+    asked.progress.rows("metrics", [row])
     rows = list(counted_edge_rows(asked.part, asked.output, found.edge_counts, found.n_valid))
     return OfOutput(row, _answer(asked, row, found.n_valid), rows)
 

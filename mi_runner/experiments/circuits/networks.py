@@ -75,7 +75,7 @@ def read_network(run: SavedRun) -> Network:
             raise ConfigError(f"{run.name} counts circuits {why}. Type experiment.method=census.")
     tensors, attrs = run.tensors("circuits"), table.attrs
     part, valid = saved_part(attrs, tensors), table[table["valid"]]
-    on = _recorded(tensors, attrs)
+    on = recorded_of(tensors, attrs)
     family = {name: str(attrs.get(name, default)) for name, default in (("ablation", "zero"), ("inputs", "all"))}
     rules = ", ".join(sorted(set(metrics["valid_by"]))) if "valid_by" in metrics else "task"
     thresholds = sorted({float(threshold) for threshold in metrics["threshold"]})
@@ -147,10 +147,16 @@ def _of_output(
     )
 
 
-def _recorded(tensors: Mapping[str, Tensor], attrs: Mapping[Any, Any]) -> Recorded:
-    """Returns the examples that the circuits of a run are found on."""
+def recorded_of(tensors: Mapping[str, Tensor], attrs: Mapping[Any, Any], prefix: str = "") -> Recorded:
+    """Returns the examples that the circuits of a run are found on, or are judged on.
+
+    Args:
+        tensors: of circuits.safetensors.
+        attrs: the description of circuits.parquet.
+        prefix: how the names of the examples' tensors begin.
+    """
     kind = Outputs(attrs.get("outputs", Outputs.values.value))
-    return Recorded(tensors["x"], tensors["outputs"], tensors["targets"], kind)
+    return Recorded(tensors[f"{prefix}x"], tensors[f"{prefix}outputs"], tensors[f"{prefix}targets"], kind)
 
 
 def _smallest(run: SavedRun, output: Any, least: int) -> tuple[int | None, int]:

@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mi_runner.config.experiments.circuits import CircuitsConfig
-from mi_runner.experiments import Drawing, Setting
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.circuits.sharing import Sharing
 from mi_runner.experiments.common.circuit_search import n_circuits
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.pieces import WHOLE, Piece
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.progress import Progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,7 +28,8 @@ class Asked:
     """The circuits of an output, or of all together.
 
     Attributes:
-        setting: of the run.
+        config: the experiment's options.
+        seed: of the run.
         part: the analysed layers with this output only, or with all.
         found: the examples that circuits are found on.
         judging: the examples that they are judged on; None: the same.
@@ -34,9 +39,13 @@ class Asked:
         truths: the circuits that are known as the truth, as bits, of all outputs.
         n_outputs: how many outputs are analysed one by one.
         words: which examples circuits are found and judged on; empty where they are the same.
+        is_planted: whether only circuits that keep edges of non-zero weight are looked at.
+        device: where the data are.
+        progress: of the run.
     """
 
-    setting: Setting[CircuitsConfig]
+    config: CircuitsConfig
+    seed: int
     part: Part
     found: Recorded
     judging: Recorded | None
@@ -46,6 +55,9 @@ class Asked:
     truths: Mapping[int | str, int] = field(default_factory=dict)
     n_outputs: int = 1
     words: str = ""
+    is_planted: bool = False
+    device: torch.device = torch.device("cpu")
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def which(self) -> str:
@@ -53,14 +65,14 @@ class Asked:
         return f"Of the first of {self.n_outputs} outputs, " if self.n_outputs > 1 else ""
 
     @property
-    def config(self) -> CircuitsConfig:
-        """The experiment's options."""
-        return self.setting.config
+    def which_part(self) -> str:
+        """Which part of a census a line is of; empty if it is the whole."""
+        return "" if self.config.part is None else f", part {self.config.part} of {self.config.parts}"
 
     @property
-    def is_planted(self) -> bool:
-        """Whether only circuits that keep edges of non-zero weight are looked at."""
-        return self.setting.truth is not None
+    def piece(self) -> Piece:
+        """Which circuits are counted: (3, 64) for the third of 64 parts."""
+        return WHOLE if self.config.part is None else (self.config.part, self.config.parts)
 
     @property
     def space(self) -> CircuitSpace:

@@ -67,7 +67,7 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         examples: those that circuits are found on.
         samples: how many circuits are drawn.
     """
-    config, setting, part, output = asked.config, asked.setting, asked.part, asked.output
+    config, part, output = asked.config, asked.part, asked.output
     began = clock()
     found = sample_circuits(
         part,
@@ -77,9 +77,9 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         inputs=config.inputs.name,
         samples=samples,
         most_listed=min(config.max_table_rows, MOST_LISTED),
-        generator=chance.generator(setting.seed, "sampled circuits", output),
-        device=setting.dataset.x_test.device,
-        progress=setting.progress,
+        generator=chance.generator(asked.seed, "sampled circuits", output),
+        device=asked.device,
+        progress=asked.progress,
     )
     seconds = clock() - began
     if found.n_levels:
@@ -111,7 +111,7 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         "seconds": seconds,
         **_judged_columns(listed, len(examples), elsewhere),
     }
-    setting.progress.rows("metrics", [row])
+    asked.progress.rows("metrics", [row])
     table = circuit_table(examples, output, listed, levels=np.zeros(len(bits), dtype=np.int8), judged=elsewhere)
     edges = list(sampled_edge_rows(part, output, found.edges, found.n_valid))
     shares = np.array([number(edge["share"]) for edge in edges])
@@ -129,7 +129,7 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
 
 def _measured(asked: Asked, examples: CircuitExamples, bits: np.ndarray) -> CircuitMeasures:
     """Returns the measures of circuits, sorted by their bits."""
-    ablation, progress = asked.config.ablation.name, asked.setting.progress
+    ablation, progress = asked.config.ablation.name, asked.progress
     batches = list(measure_by_tensors(asked.part, examples, bits, ablation=ablation, progress=progress))
     return CircuitMeasures.joined(batches).sorted()
 

@@ -580,12 +580,13 @@ def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any
 
 
 def counted_edge_rows(
-    part: Part, output: int | str, counts: np.ndarray | None, n_valid: int
+    part: Part, output: int | str, counts: np.ndarray | None, n_valid: int | None
 ) -> Iterator[dict[str, Any]]:
     """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it.
 
     Args:
         counts: `(n_edges,)`, valid circuits that keep each edge; None: they aren't counted.
+        n_valid: the number of all valid circuits; None: it isn't known, so that there are no shares of them.
     """
     for place, edge in enumerate(named_edges(part, output)):
         count = None if counts is None else int(counts[place])

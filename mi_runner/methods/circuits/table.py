@@ -121,10 +121,21 @@ def circuit_table(
         }
     )
     if levels is not None:
-        codes = np.full(len(table), -1, dtype=np.int8)  # an empty cell
-        codes[is_valid] = levels - 1
-        table["minimality"] = pd.Categorical.from_codes(codes, categories=list(LEVELS[1:]), ordered=True)
+        add_levels(table, levels)
     return table
+
+
+def add_levels(table: DataFrame, levels: np.ndarray) -> None:
+    """Adds the column `minimality` to a table of circuits.
+
+    Args:
+        levels: of the valid circuits, as for `circuit_table`.
+    """
+    import pandas as pd
+
+    codes = np.full(len(table), -1, dtype=np.int8)  # an empty cell
+    codes[table["valid"].to_numpy()] = levels - 1
+    table["minimality"] = pd.Categorical.from_codes(codes, categories=list(LEVELS[1:]), ordered=True)
 
 
 def _column(circuits: np.ndarray) -> Any:
