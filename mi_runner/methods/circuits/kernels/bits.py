@@ -1,12 +1,15 @@
-"""Counts the ones of a machine word, by the processor's own instruction where it has one."""
+"""The ones of a machine word, by the processor's own instruction where it has one."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+
+from mi_runner.machine.compiled import compiled
 
 
 def _n_bits(typing_context: Any, word: Any) -> Any:
@@ -19,3 +22,9 @@ def _n_bits(typing_context: Any, word: Any) -> Any:
 
 
 n_bits: Any = intrinsic(_n_bits)
+
+
+@compiled()
+def lowest_one(word: np.uint64) -> int:
+    """Returns the place of the lowest one of a word that isn't 0."""
+    return np.int64(n_bits((word & (~word + np.uint64(1))) - np.uint64(1)))

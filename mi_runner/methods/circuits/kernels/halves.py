@@ -1,20 +1,12 @@
-"""Counts the choices of masks with which every example's sum lies in its interval, by halves of the neurons.
+"""Counts the choices of masks with which each example's output lies in its interval, by halves of the neurons.
 
 For given values of the neurons behind the last hidden layer, a circuit chooses one mask of kept inputs for each neuron
-of that layer. The mask adds a term to each example's output. The choices of the first neurons and those of the others
-are two lists of sums. A pair of one of each is counted if on each example bias + sum + sum lies in the interval: for
-one choice of the first list, if its partners lie in a box. `matches` counts the points in boxes.
+of that layer, and each mask adds a term to the output. Masks of a neuron with the same term are one choice. The choices
+of the first neurons, with the bias, and those of the others are two lists of sums. A pair of one of each is counted if
+on each example the sum of both lies in the interval. So the partners of one choice are the points in a box, which
+`matches` counts. `close_pairs` decides where rounding may decide.
 
-Exactness. The sum of a circuit is defined as the evaluation computes it: in float32, bias first, then neuron by neuron.
-The first list has these sums themselves, p. The second list has q, the others' own sum in float32. Boxes take
-q ≤ high − p, computed in float64. The two decisions can differ only where |q − (high − p)| is at most
-
-    2⁻²⁴ · (r·|p| + (2r − 1)·T),   T the sum of the absolute terms of the r other neurons,
-
-and not at all where p or T is 0, or where all terms of an example are multiples of a number whose 2²⁴-fold they don't
-exceed. The pairs within this bound are looked up one by one and decided as the evaluation does.
-
-Letters: D examples, J neurons, n neurons behind them, Q choices of a neuron, M choices of a half.
+Letters: D examples, J neurons, n neurons behind them, M choices of a half, S kinds of circuits.
 """
 
 from __future__ import annotations
@@ -27,26 +19,27 @@ from numba import prange
 
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.kernels.activations import ZERO
-from mi_runner.methods.circuits.kernels.bits import n_bits
+from mi_runner.methods.circuits.kernels.bits import lowest_one, n_bits
+from mi_runner.methods.circuits.kernels.close_pairs import ROUNDING, correct_counts, margin_of
 from mi_runner.methods.circuits.kernels.evaluation import contributions
 from mi_runner.methods.circuits.kernels.matches import BLOCK, GROUP, add_block, empty_block, fill_block, ranges_of
 from mi_runner.methods.circuits.kernels.ordering import bring_together, sort_numbers
 
-ROUNDING = 1.001 * 2.0**-24
-"""Largest relative error of a float32 addition, and a little more for products of such errors."""
+LARGEST = 1e38
+"""Sums up to here don't overflow in float32."""
 
-ROUNDING_64 = 2.0**-51
-"""The same of float64, generously."""
+NOT_FINITE, DISAGREE = -1, -2
+"""What `count_within` returns instead of a number of pairs."""
 
 
 class Choices(NamedTuple):
-    """The distinct terms of each neuron: masks with the same kind and the same term are one choice.
+    """The choices of each neuron. Masks with as many inputs and the same term on each example are one choice.
 
     Attributes:
-        number: `(J,)` int64, the choices of each neuron.
+        number: `(J,)` int64, of each neuron.
         terms: `(J, 2ⁿ, D)` float32.
         times: `(J, 2ⁿ)` int64, how many masks each choice stands for.
-        kinds: `(J, 2ⁿ)` int64: 0 of a neuron that keeps no input, otherwise n_kinds + kept edges.
+        kinds: `(J, 2ⁿ)` int64: 0 of a neuron that keeps no input, otherwise a stride + its kept edges.
         kept: `(J, 2ⁿ, n + 1)` int64, how many of these masks keep each input, and how many keep any.
     """
 
@@ -58,39 +51,44 @@ class Choices(NamedTuple):
 
 
 class Half(NamedTuple):
-    """All choices of some neurons next to each other; the last neuron's choice changes fastest.
+    """The choices of some neurons next to each other.
 
     Attributes:
-        first, beyond: these neurons.
+        first, n_neurons: which neurons.
+        chosen: `(M, n_neurons)` int32, the choice of each neuron.
         sums: `(D, M)` float32.
-        sizes: `(D, M)` float64, the sums of absolute terms.
+        sizes: `(D, M)` float32, the sums of the absolute terms.
         times: `(M,)` int64, how many tuples of masks each stands for.
         kinds: `(M,)` int64, the sums of the neurons' kinds.
         order: `(D, M)` int32, the choices from the smallest sum on.
+        ordered: `(D, M)` float32, their sums.
         places: `(M, D)` int32, the place of each choice in each order.
     """
 
     first: int
-    beyond: int
+    n_neurons: int
+    chosen: Any
     sums: Any
     sizes: Any
     times: Any
     kinds: Any
     order: Any
+    ordered: Any
     places: Any
 
 
 class Bounds(NamedTuple):
-    """The intervals.
+    """The intervals of the outputs.
 
     Attributes:
-        low, high: `(D,)` float64, of the sums that are exact in float32 on the grid of their multiples.
-        exact: `(D,)` bool, whether all sums of the example are exact.
+        sides: `(2D,)` float64, the largest and the smallest output of each example.
+        exact: `(D,)` bool: on these examples no sum is rounded, and the sides are numbers that sums can be.
+        largest: what no absolute sum exceeds; NaN or infinite if a term is.
     """
 
-    low: Any
-    high: Any
+    sides: Any
     exact: Any
+    largest: float
 
 
 @compiled()
@@ -102,75 +100,41 @@ def _same(first: Any, second: Any) -> bool:
 
 
 @compiled()
-def choices_of(terms: Any, active: int, kind_stride: int) -> Any:
-    """Returns the distinct terms of each neuron that keeps only active inputs.
+def choices_of(terms: Any, active: int, stride: int) -> Any:
+    """Returns the choices of each neuron that keeps only active inputs.
 
     Args:
         terms: `(J, 2ⁿ, D)` float32, as `contributions` fills them.
+        stride: of the kinds.
     """
     n_neurons, n_masks, n_examples = terms.shape
-    n_inputs = 0
-    while 1 << n_inputs < n_masks:
-        n_inputs += 1
-    number = np.zeros(n_neurons, dtype=np.int64)
-    found = np.zeros((n_neurons, n_masks, n_examples), dtype=np.float32)
+    n_inputs = np.int64(n_bits(np.uint64(n_masks - 1)))
+    number, distinct = np.zeros(n_neurons, dtype=np.int64), np.zeros(terms.shape, dtype=np.float32)
     times, kinds = np.zeros((n_neurons, n_masks), dtype=np.int64), np.zeros((n_neurons, n_masks), dtype=np.int64)
     kept = np.zeros((n_neurons, n_masks, n_inputs + 1), dtype=np.int64)
     for j in range(n_neurons):
         for m in range(n_masks):
             if m & ~active:
                 continue
-            kind = kind_stride + np.int64(n_bits(np.uint64(m))) + 1 if m else 0
+            kind = stride + np.int64(n_bits(np.uint64(m))) + 1 if m else 0
             q = 0
-            while q < number[j] and not (kinds[j, q] == kind and _same(found[j, q], terms[j, m])):
+            while q < number[j] and not (kinds[j, q] == kind and _same(distinct[j, q], terms[j, m])):
                 q += 1
             if q == number[j]:
                 number[j] += 1
                 kinds[j, q] = kind
                 for e in range(n_examples):
-                    found[j, q, e] = terms[j, m, e] + ZERO  # −0 becomes 0
+                    distinct[j, q, e] = terms[j, m, e] + ZERO  # −0 becomes 0
             times[j, q] += 1
             for i in range(n_inputs):
                 kept[j, q, i] += m >> i & 1
             kept[j, q, n_inputs] += m != 0
-    return Choices(number, found, times, kinds, kept)
-
-
-@compiled()
-def half_of(choices: Any, first: int, beyond: int, start: Any) -> Any:
-    """Returns all choices of the neurons from `first` to before `beyond`, added to `start` `(D,)` float32."""
-    n_examples = len(start)
-    m = 1
-    for j in range(first, beyond):
-        m *= choices.number[j]
-    sums, sizes = np.empty((n_examples, m), dtype=np.float32), np.zeros((n_examples, m), dtype=np.float64)
-    times, kinds = np.ones(m, dtype=np.int64), np.zeros(m, dtype=np.int64)
-    order, places = np.empty((n_examples, m), dtype=np.int32), np.empty((m, n_examples), dtype=np.int32)
-    for e in range(n_examples):
-        sums[e] = start[e]
-    stride = m
-    for j in range(first, beyond):
-        n = choices.number[j]
-        stride //= n
-        for i in range(m):
-            q = i // stride % n
-            times[i] *= choices.times[j, q]
-            kinds[i] += choices.kinds[j, q]
-        for e in range(n_examples):
-            for i in range(m):
-                q = i // stride % n
-                sums[e, i] += choices.terms[j, q, e]
-                sizes[e, i] += abs(np.float64(choices.terms[j, q, e]))
-    for e in range(n_examples):
-        sort_numbers(sums[e], order[e])
-        for k in range(m):
-            places[order[e, k], e] = k
-    return Half(first, beyond, sums, sizes, times, kinds, order, places)
+    return Choices(number, distinct, times, kinds, kept)
 
 
 @compiled()
 def _lowest_bit(number: float) -> int:
-    """Returns the k of the largest 2ᵏ that a float32 is a multiple of; 1,000 for 0."""
+    """Returns the largest k such that a float32 is a multiple of 2ᵏ; 1,000 for 0."""
     if number == 0:
         return 1000
     fraction, exponent = math.frexp(number)
@@ -182,113 +146,207 @@ def _lowest_bit(number: float) -> int:
 
 
 @compiled()
-def bounds_of(choices: Any, bias: np.float32, low: Any, high: Any) -> Any:
-    """Returns the intervals, and says on which examples all sums are exact.
+def bounds_of(choices: Any, bias: np.float32, intervals: Any) -> Any:
+    """Returns the intervals of the outputs, and on which examples no sum is rounded.
+
+    These are the examples on which all terms are multiples of a step, and no sum exceeds 2²⁴ steps.
 
     Args:
-        low, high: `(D,)` float32.
+        intervals: `(2, D)` float32, the smallest and the largest output.
     """
     n_neurons, _, n_examples = choices.terms.shape
-    bounds = Bounds(low.astype(np.float64), high.astype(np.float64), np.zeros(n_examples, dtype=np.bool_))
+    sides, exact = np.empty(2 * n_examples), np.zeros(n_examples, dtype=np.bool_)
+    largest = 0.0
     for e in range(n_examples):
-        largest = abs(np.float64(bias))
-        least = _lowest_bit(np.float64(bias))
+        sides[2 * e], sides[2 * e + 1] = intervals[1, e], intervals[0, e]
+        size, every = abs(np.float64(bias)), 0.0
         for j in range(n_neurons):
             of_neuron = 0.0
             for q in range(choices.number[j]):
-                term = np.float64(choices.terms[j, q, e])
-                of_neuron = max(of_neuron, abs(term))
-                least = min(least, _lowest_bit(term))
-            largest += of_neuron
-        if largest == 0:
-            least = 0
-        step = math.ldexp(1.0, least)
-        if largest <= math.ldexp(step, 24):
-            bounds.exact[e] = True
-            bounds.low[e] = np.ceil(bounds.low[e] / step) * step
-            bounds.high[e] = np.floor(bounds.high[e] / step) * step
-    return bounds
+                of_neuron = max(of_neuron, abs(np.float64(choices.terms[j, q, e])))
+                every += abs(np.float64(choices.terms[j, q, e]))
+            size += of_neuron
+        largest = max(largest, size)
+        if not np.isfinite(every + size):
+            return Bounds(sides, exact, np.inf)
+        least = _lowest_bit(np.float64(bias))
+        for j in range(n_neurons):
+            for q in range(choices.number[j]):
+                least = min(least, _lowest_bit(np.float64(choices.terms[j, q, e])))
+        step = math.ldexp(1.0, least if size > 0 else 0)
+        exact[e] = size <= math.ldexp(step, 24)
+        if exact[e]:
+            sides[2 * e] = np.floor(sides[2 * e] / step) * step
+            sides[2 * e + 1] = np.ceil(sides[2 * e + 1] / step) * step
+    return Bounds(sides, exact, largest)
+
+
+@compiled()
+def half_of(choices: Any, first: int, beyond: int, start: np.float32) -> Any:
+    """Returns all choices of the neurons from `first` to before `beyond`, their terms added to `start` one by one."""
+    n_examples, m = choices.terms.shape[2], 1
+    for j in range(first, beyond):
+        m *= choices.number[j]
+    sums, sizes = np.empty((n_examples, m), dtype=np.float32), np.empty((n_examples, m), dtype=np.float32)
+    times, kinds = np.empty(m, dtype=np.int64), np.empty(m, dtype=np.int64)
+    chosen = np.zeros((m, beyond - first), dtype=np.int32)
+    sums[:, 0], sizes[:, 0], times[0], kinds[0] = start, 0, 1, 0
+    done = 1
+    for j in range(first, beyond):
+        n = choices.number[j]
+        for q in range(n - 1, -1, -1):  # the first choice last, because it overwrites what the others are added to
+            times[q * done : (q + 1) * done] = times[:done] * choices.times[j, q]
+            kinds[q * done : (q + 1) * done] = kinds[:done] + choices.kinds[j, q]
+            chosen[q * done : (q + 1) * done] = chosen[:done]
+            chosen[q * done : (q + 1) * done, j - first] = q
+            for e in range(n_examples):
+                term = choices.terms[j, q, e]
+                for i in range(done):
+                    sums[e, q * done + i] = sums[e, i] + term
+                    sizes[e, q * done + i] = sizes[e, i] + abs(term)
+        done *= n
+    none, nowhere = np.empty((0, 0), dtype=np.int32), np.empty((0, 0), dtype=np.float32)
+    return Half(first, beyond - first, chosen, sums, sizes, times, kinds, none, nowhere, none)
+
+
+@compiled()
+def _with_partners(half: Any, other: Any, bounds: Any, margins: Any) -> Any:
+    """Returns a half without the choices that have no partner on some example, whatever else is chosen there."""
+    n_examples, m = half.sums.shape
+    stays, own = np.ones(m, dtype=np.bool_), half.sums
+    for e in range(n_examples):
+        # The margins are wider than what float32 rounds here.
+        most = np.float32(bounds.sides[2 * e] + margins[e] - np.float64(other.sums[e].min()))
+        least = np.float32(bounds.sides[2 * e + 1] - margins[e] - np.float64(other.sums[e].max()))
+        for i in range(m):
+            stays[i] &= (own[e, i] <= most) & (own[e, i] >= least)
+    left = np.flatnonzero(stays)
+    if len(left) == m:
+        return half
+    sums, sizes = np.empty((n_examples, len(left)), np.float32), np.empty((n_examples, len(left)), np.float32)
+    for e in range(n_examples):
+        sums[e], sizes[e] = half.sums[e][left], half.sizes[e][left]
+    chosen, times, kinds = half.chosen[left], half.times[left], half.kinds[left]
+    return Half(half.first, half.n_neurons, chosen, sums, sizes, times, kinds, half.order, half.ordered, half.places)
+
+
+@compiled()
+def narrowed(near: Any, far: Any, bounds: Any) -> Any:
+    """Returns both halves without choices that no pair has, as far as a look at each example alone shows.
+
+    It looks again as long as that leaves out a tenth of them.
+    """
+    margins = np.zeros(len(bounds.exact))
+    for side in range(len(bounds.sides)):
+        bound, e = bounds.sides[side], side >> 1
+        if np.isfinite(bound):
+            margin = margin_of(bound, bounds.largest, bounds.largest, 2 * far.n_neurons + 2)
+            margins[e] = max(margins[e], margin + ROUNDING * abs(bound))
+    before = np.inf
+    while len(near.times) and len(far.times) and len(near.times) + len(far.times) < 0.9 * before:
+        before = len(near.times) + len(far.times)
+        near = _with_partners(near, far, bounds, margins)
+        if len(near.times):
+            far = _with_partners(far, near, bounds, margins)
+    return near, far
+
+
+@compiled()
+def ordered(half: Any) -> Any:
+    """Returns a half with its orders."""
+    n_examples, m = half.sums.shape
+    order, places = np.empty((n_examples, m), dtype=np.int32), np.empty((m, n_examples), dtype=np.int32)
+    by_sum = np.empty((n_examples, m), dtype=np.float32)
+    sums = half.sums
+    for e in range(n_examples):
+        sort_numbers(sums[e], order[e])
+        for k in range(m):
+            places[order[e, k], e] = k
+            by_sum[e, k] = sums[e, order[e, k]]
+    return Half(
+        half.first, half.n_neurons, half.chosen, half.sums, half.sizes, half.times, half.kinds, order, by_sum, places
+    )
+
+
+@compiled()
+def without_kinds(half: Any) -> Any:
+    """Returns a half of circuits of one kind, 0."""
+    sums, sizes, times, kinds = half.sums, half.sizes, half.times, np.zeros_like(half.kinds)
+    order, by_sum, places = half.order, half.ordered, half.places
+    return Half(half.first, half.n_neurons, half.chosen, sums, sizes, times, kinds, order, by_sum, places)
 
 
 @compiled()
 def boxes_of(near: Any, far: Any, bounds: Any) -> Any:
-    """Returns the boxes of both halves' choices, `(M, 2D)` int32 of the first and of the second half.
+    """Returns the boxes `(M, 2D)` int32 of the choices of both halves; see `matches`.
 
-    A choice's box has the places of its partners in the orders of the other half.
+    Choices a and b are partners if on each example low ≤ p_a + q_b ≤ high, decided as q_b ≤ high − p_a in float64.
 
     Args:
         near: the half that begins with the bias.
     """
-    n_examples, n_near, n_far = len(bounds.low), len(near.times), len(far.times)
-    of_near, of_far = np.empty((n_near, 2 * n_examples), dtype=np.int32), np.empty((n_far, 2 * n_examples), dtype=np.int32)
-    for e in range(n_examples):
-        for side in range(2):
-            of_far[:, 2 * e + side] = n_near
-            bound = bounds.low[e] if side else bounds.high[e]
-            k = n_far
-            for i in range(n_near):  # p rises, so the bound of q falls
-                choice = near.order[e, i]
-                most = bound - np.float64(near.sums[e, choice])
-                while k > 0:
-                    partner = far.order[e, k - 1]
-                    q = np.float64(far.sums[e, partner])
-                    if q < most or (side == 0 and q == most):
-                        break
-                    of_far[partner, 2 * e + side] = i
-                    k -= 1
-                of_near[choice, 2 * e + side] = k
+    n_examples, n_near, n_far = len(bounds.exact), len(near.times), len(far.times)
+    of_near = np.empty((n_near, 2 * n_examples), dtype=np.int32)
+    of_far = np.empty((n_far, 2 * n_examples), dtype=np.int32)
+    sides, p_order, p_ordered, q_order, q_ordered = bounds.sides, near.order, near.ordered, far.order, far.ordered
+    for side in range(2 * n_examples):
+        e, is_upper, k = side >> 1, side & 1 == 0, n_far
+        of_far[:, side] = n_near
+        for i in range(n_near):  # p rises, so the bound of q falls
+            bound = sides[side] - np.float64(p_ordered[e, i])
+            while k > 0:
+                q = np.float64(q_ordered[e, k - 1])
+                if q < bound or (is_upper and q == bound):
+                    break
+                k -= 1
+                of_far[q_order[e, k], side] = i
+            of_near[p_order[e, i], side] = k
     return of_near, of_far
 
 
 @compiled()
-def _labelled(half: Any, members: Any, starts: Any) -> int:
-    """Sorts a half's choices by kind and by the bits of `times`; a choice is listed once for each bit.
+def _by_label(half: Any, starts: Any) -> Any:
+    """Returns a half's choices by kind and by the ones of `times`, each choice once for each one, `(L,)` int32.
 
     Args:
-        members: filled with the choices.
-        starts: `(kinds · 64 + 1,)` int64, filled with the place where each kind and bit begins.
-
-    Returns:
-        The number of members; as a first call with an empty `members` says, how many there will be.
+        starts: `(64 · S + 1,)` int64, filled with where the choices of kind s with the one p begin, at 64 · s + p.
     """
+    times, kinds = half.times, half.kinds
     starts[:] = 0
-    for i in range(len(half.times)):
-        for power in range(63):
-            if half.times[i] >> power & 1:
-                starts[half.kinds[i] * 64 + power + 1] += 1
-    for label in range(len(starts) - 1):
-        starts[label + 1] += starts[label]
-    if len(members) == 0:
-        return starts[-1]
-    ends = starts.copy()
-    for i in range(len(half.times)):
-        for power in range(63):
-            if half.times[i] >> power & 1:
-                label = half.kinds[i] * 64 + power
-                members[ends[label]] = i
-                ends[label] += 1
-    return starts[-1]
+    for i in range(len(times)):
+        left = np.uint64(times[i])
+        while left:
+            starts[kinds[i] * 64 + lowest_one(left) + 1] += 1
+            left &= left - np.uint64(1)
+    starts[:] = np.cumsum(starts)
+    members, ends = np.empty(starts[-1], dtype=np.int32), starts.copy()
+    for i in range(len(times)):
+        left = np.uint64(times[i])
+        while left:
+            label = kinds[i] * 64 + lowest_one(left)
+            members[ends[label]] = i
+            ends[label] += 1
+            left &= left - np.uint64(1)
+    return members
 
 
 @compiled()
 def count_partners(half: Any, boxes: Any, others: Any, totals: Any, by_kind: Any) -> None:
-    """Counts the partners of each choice of a half among the other half's choices.
+    """Counts the partners of each choice of a half among those of the other half.
 
     Args:
         boxes: `(M, 2D)`, those of this half.
-        totals: `(M,)` int64, filled with the number of pairs of one tuple of masks of each choice.
-        by_kind: `(S,)` int64; all pairs of masks are added at the sums of their kinds.
+        totals: `(M,)` int64, adds the partners of each choice, tuples of masks.
+        by_kind: `(S,)` int64, adds the pairs of tuples of masks at the sums of their kinds.
     """
-    n_choices = len(half.times)
-    turn = np.arange(n_choices).astype(np.int32)
+    turn = np.arange(len(half.times)).astype(np.int32)
     bring_together(half.places, turn, GROUP)
     turned = boxes[turn]
     ranges = ranges_of(turned)
     starts = np.zeros(len(by_kind) * 64 + 1, dtype=np.int64)
-    members = np.empty(_labelled(others, np.empty(0, dtype=np.int32), starts), dtype=np.int32)
-    _labelled(others, members, starts)
+    members = _by_label(others, starts)
     block = empty_block(len(others.times), boxes.shape[1] // 2)
-    counts = np.zeros(n_choices, dtype=np.int64)
+    counts, times, kinds = np.zeros(len(turn), dtype=np.int64), half.times, half.kinds
     for kind in range(len(by_kind)):
         if starts[kind * 64] == starts[kind * 64 + 64]:
             continue
@@ -299,182 +357,113 @@ def count_partners(half: Any, boxes: Any, others: Any, totals: Any, by_kind: Any
                 points = members[first : min(first + BLOCK, end)]
                 fill_block(block, others.places, points)
                 add_block(block, len(points), power, turned, ranges, counts)
-        for i in range(n_choices):
+        for i in range(len(turn)):
             if counts[i]:
                 choice = turn[i]
                 totals[choice] += counts[i]
-                by_kind[half.kinds[choice] + kind] += counts[i] * half.times[choice]
+                by_kind[kinds[choice] + kind] += counts[i] * times[choice]
                 counts[i] = 0
 
 
 @compiled()
-def _margin(bound: float, p: float, size: float, n_other: int) -> float:
-    """Returns the largest |q − (bound − p)| with which the two decisions can differ; 0 if they can't."""
-    if p == 0 or size == 0:
-        return 0.0
-    return ROUNDING * (n_other * abs(p) + (2 * n_other - 1) * size) + ROUNDING_64 * (abs(bound) + abs(p))
-
-
-@compiled()
-def _is_close(near: Any, far: Any, bounds: Any, a: int, b: int, e: int, side: int) -> bool:
-    """Returns whether the pair of choices must be looked up because of a side of an example's interval."""
-    bound = bounds.low[e] if side else bounds.high[e]
-    if bounds.exact[e] or not np.isfinite(bound):
-        return False
-    p = np.float64(near.sums[e, a])
-    margin = _margin(bound, p, far.sizes[e, b], far.beyond - far.first)
-    return margin > 0 and abs(np.float64(far.sums[e, b]) - (bound - p)) <= margin
-
-
-@compiled()
-def _difference(near: Any, far: Any, choices: Any, bounds: Any, boxes: Any, a: int, b: int) -> int:
-    """Returns 1 if the pair is counted and must not be, −1 if it must be and isn't... reversed sign: what to add."""
-    is_in_box = is_inside = True
-    for e in range(len(bounds.low)):
-        place = far.places[b, e]
-        is_in_box = is_in_box and boxes[a, 2 * e + 1] <= place and place < boxes[a, 2 * e]
-        z = near.sums[e, a]
-        stride = len(far.times)
-        for j in range(far.first, far.beyond):
-            stride //= choices.number[j]
-            z = z + choices.terms[j, b // stride % choices.number[j], e]
-        is_inside = is_inside and bounds.low[e] <= np.float64(z) and np.float64(z) <= bounds.high[e]
-    return np.int64(is_inside) - np.int64(is_in_box)
-
-
-@compiled()
-def correct_close(near: Any, far: Any, choices: Any, bounds: Any, boxes: Any, totals: Any, by_kind: Any, most: int) -> int:
-    """Decides the pairs that lie so close to a bound that rounding may decide, and corrects the counts.
+def _add_kept(half: Any, choices: Any, totals: Any, kept: Any) -> None:
+    """Adds to `kept` `(J, n + 1)` in how many pairs of tuples of masks each neuron keeps each input, and any.
 
     Args:
-        boxes: `(M, 2D)`, those of `near`.
-        totals: `(M,)` of `near` and of `far`.
-        most: the largest number of pairs that are looked up.
-
-    Returns:
-        How many were looked up; more than `most`: it gave up.
+        totals: `(M,)`, the partners of each choice.
     """
-    of_near, of_far = totals
-    n_other, n_looked = far.beyond - far.first, 0
-    for e in range(len(bounds.low)):
-        largest = far.sizes[e].max()
-        for side in range(2):
-            bound = bounds.low[e] if side else bounds.high[e]
-            if bounds.exact[e] or not np.isfinite(bound):
-                continue
-            for a in range(len(near.times)):
-                p = np.float64(near.sums[e, a])
-                margin, middle = _margin(bound, p, largest, n_other), bound - p
-                for step in (-1, 1):
-                    k = boxes[a, 2 * e + side] + (step - 1) // 2
-                    while 0 <= k < len(far.times):
-                        b = far.order[e, k]
-                        if abs(np.float64(far.sums[e, b]) - middle) > margin:
-                            break
-                        k += step
-                        n_looked += 1
-                        if n_looked > most:
-                            return n_looked
-                        if not _is_close(near, far, bounds, a, b, e, side):
-                            continue
-                        if _was_before(near, far, bounds, a, b, e, side):
-                            continue
-                        more = _difference(near, far, choices, bounds, boxes, a, b)
-                        of_near[a] += more * far.times[b]
-                        of_far[b] += more * near.times[a]
-                        by_kind[near.kinds[a] + far.kinds[b]] += more * near.times[a] * far.times[b]
-    return n_looked
+    chosen, times, of_neurons = half.chosen, half.times, choices.times
+    for j in range(half.n_neurons):
+        neuron = half.first + j
+        of_choice = np.zeros(choices.number[neuron], dtype=np.int64)
+        for i in range(len(totals)):
+            if totals[i]:
+                q = chosen[i, j]
+                of_choice[q] += totals[i] * (times[i] // of_neurons[neuron, q])
+        for q in range(len(of_choice)):
+            kept[neuron] += of_choice[q] * choices.kept[neuron, q]
 
 
 @compiled()
-def _was_before(near: Any, far: Any, bounds: Any, a: int, b: int, e: int, side: int) -> bool:
-    """Returns whether the pair was looked up because of another side before this one."""
-    for other in range(2 * e + side):
-        if _is_close(near, far, bounds, a, b, other >> 1, other & 1):
-            return True
-    return False
-
-
-@compiled()
-def add_kept(half: Any, choices: Any, totals: Any, kept: Any) -> None:
-    """Adds to `kept` `(J, n + 1)` in how many pairs each neuron keeps each input, and any.
-
-    Args:
-        totals: `(M,)`, the pairs of one tuple of masks of each choice.
-    """
-    stride = len(half.times)
-    for j in range(half.first, half.beyond):
-        n = choices.number[j]
-        stride //= n
-        of_choice = np.zeros(n, dtype=np.int64)
-        for i in range(len(half.times)):
-            q = i // stride % n
-            of_choice[q] += totals[i] * (half.times[i] // choices.times[j, q])
-        for q in range(n):
-            kept[j] += of_choice[q] * choices.kept[j, q]
-
-
-@compiled()
-def _middle(number: Any) -> int:
-    """Returns before which neuron to divide them, so that the two halves have the fewest choices together."""
+def middle_of(number: Any) -> int:
+    """Returns how many neurons, of so many choices each, make a first half such that both have the fewest choices."""
     best, fewest = 0, np.inf
     for middle in range(len(number) + 1):
-        n = 1.0
-        for j in range(middle):
-            n *= number[j]
-        others = 1.0
-        for j in range(middle, len(number)):
-            others *= number[j]
-        if n + others < fewest:
-            best, fewest = middle, n + others
+        first = second = 1.0
+        for j in range(len(number)):
+            if j < middle:
+                first *= number[j]
+            else:
+                second *= number[j]
+        if first + second < fewest:
+            best, fewest = middle, first + second
     return best
 
 
 @compiled()
-def count_one(
-    values: Any, active: int, hidden: Any, output: Any, bounds: Any, most: int, by_kind: Any, kept: Any
+def count_within(
+    values: Any, active: int, hidden: Any, output: Any, intervals: Any, most: int, by_kind: Any, kept: Any
 ) -> int:
-    """Counts the choices of masks of active neurons with which each example's output lies in its interval.
+    """Counts the choices of masks within the active neurons with which each example's output lies in its interval.
 
     Args:
         values: `(n, D)` float32, those of the neurons behind the last hidden layer.
         active: the neurons that masks may keep, as bits.
         hidden, output: as for `evaluation.evaluate_prefixes`.
-        bounds: `(2, D)` float32, the intervals.
-        most: the largest number of pairs that are looked up.
-        by_kind: `(J + 1, E + 1)` int64, filled with the choices by active neurons and kept edges.
-        kept: `(J, n + 1)` int64, filled with the choices in which each neuron keeps each input, and any.
+        intervals: `(2, D)` float32, the smallest and the largest output.
+        most: the largest number of close pairs to look at.
+        by_kind: `(J + 1, E + 1)` int64, zeros; filled with the choices by active neurons and kept edges.
+        kept: `(J, n + 1)` int64, zeros; filled with the choices in which each neuron keeps each input, and any.
 
     Returns:
-        How many pairs were looked up; more than `most`: it gave up, −1: a number is not finite.
+        How many close pairs it looked at; if more than `most`, it gave up. `NOT_FINITE` if an output may be infinite.
+        `DISAGREE` if the pairs counted from one half are not those counted from the other, which is never the case.
     """
     out_weight, out_bias, out_means, _, _ = output
     n_neurons, n_inputs = hidden[0].shape
     terms = np.zeros((n_neurons, 1 << n_inputs, values.shape[1]), dtype=np.float32)
     contributions(values, active, hidden, out_weight, out_means, terms)
     choices = choices_of(terms, active, by_kind.shape[1])
-    intervals = bounds_of(choices, out_bias, bounds[0], bounds[1])
-    middle = _middle(choices.number)
-    start = np.zeros(values.shape[1], dtype=np.float32)
-    far = half_of(choices, middle, n_neurons, start)
-    start[:] = out_bias
-    near = half_of(choices, 0, middle, start)
-    of_near, of_far = boxes_of(near, far, intervals)
-    totals = np.zeros(len(near.times), dtype=np.int64), np.zeros(len(far.times), dtype=np.int64)
-    kinds = by_kind.reshape(-1)
+    bounds = bounds_of(choices, out_bias, intervals)
+    if not bounds.largest <= LARGEST:
+        return NOT_FINITE
+    middle = middle_of(choices.number)
+    near, far = half_of(choices, 0, middle, out_bias), half_of(choices, middle, n_neurons, ZERO)
+    near, far = narrowed(near, far, bounds)
+    if len(near.times) == 0 or len(far.times) == 0:
+        return 0
+    near, far = ordered(near), ordered(far)
+    of_near, of_far = boxes_of(near, far, bounds)
+    totals, kinds = (np.zeros(len(near.times), dtype=np.int64), np.zeros(len(far.times), dtype=np.int64)), by_kind.reshape(-1)
     count_partners(near, of_near, far, totals[0], kinds)
-    count_partners(far, of_far, near, totals[1], np.zeros(len(kinds), dtype=np.int64))
-    n_looked = correct_close(near, far, choices, intervals, of_near, totals, kinds, most)
-    add_kept(near, choices, totals[0], kept)
-    add_kept(far, choices, totals[1], kept)
+    count_partners(without_kinds(far), of_far, without_kinds(near), totals[1], np.zeros(1, dtype=np.int64))
+    n_looked = correct_counts(near, far, choices.terms, bounds, of_near, most, totals, kinds)
+    if (totals[0] * near.times).sum() != (totals[1] * far.times).sum():
+        return DISAGREE
+    _add_kept(near, choices, totals[0], kept)
+    _add_kept(far, choices, totals[1], kept)
     return n_looked
 
 
 @compiled(parallel=True)
 def count_all(
-    values: Any, active: Any, hidden: Any, output: Any, bounds: Any, most: int, n_threads: int, by_kind: Any, kept: Any, n_looked: Any
+    values: Any,
+    active: Any,
+    hidden: Any,
+    output: Any,
+    intervals: Any,
+    most: int,
+    n_threads: int,
+    by_kind: Any,
+    kept: Any,
+    n_looked: Any,
 ) -> None:
-    """Does `count_one` for K values, actives and results; thread t does every n_threads-th."""
+    """Does `count_within` for each of K values and active neurons; the results have K rows, too.
+
+    Args:
+        n_threads: thread t takes every n_threads-th.
+        n_looked: `(K,)` int64, filled with what it returns.
+    """
     for thread in prange(n_threads):
         for k in range(thread, len(active), n_threads):
-            n_looked[k] = count_one(values[k], active[k], hidden, output, bounds, most, by_kind[k], kept[k])
+            n_looked[k] = count_within(values[k], active[k], hidden, output, intervals, most, by_kind[k], kept[k])

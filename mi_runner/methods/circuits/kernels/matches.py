@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mi_runner.machine.compiled import compiled
-from mi_runner.methods.circuits.kernels.bits import n_bits
+from mi_runner.methods.circuits.kernels.bits import lowest_one, n_bits
 
 WORDS = 16
 BLOCK = 64 * WORDS
@@ -71,7 +71,7 @@ def fill_block(block: Any, places: Any, points: Any) -> None:
             before[d, word, 1] = k
             left = before[d, word, 0]
             while left:
-                place = (word << 6) + np.int64(n_bits((left & (~left + ONE)) - ONE))
+                place = (word << 6) + lowest_one(left)
                 left &= left - ONE
                 if k == 0:
                     lowest[d] = place
@@ -84,51 +84,31 @@ def fill_block(block: Any, places: Any, points: Any) -> None:
 
 
 @compiled()
-def _undecided(block: Any, least: Any, most: Any, sides: Any) -> int:
-    """Fills `sides` with the sides of a group's boxes that cut the block; returns how many, −1 if all boxes miss it.
-
-    Args:
-        least, most: `(2D,)`, the group's smallest and largest place of each side.
-    """
-    n = 0
-    for d in range(len(block.lowest)):
-        if most[2 * d] <= block.lowest[d] or least[2 * d + 1] > block.highest[d]:
-            return -1
-        if least[2 * d] <= block.highest[d]:
-            sides[n] = 2 * d
-            n += 1
-        if most[2 * d + 1] > block.lowest[d]:
-            sides[n] = 2 * d + 1
-            n += 1
-    return n
-
-
-@compiled()
-def _find_rows(before: Any, boxes: Any, sides: Any, n_sides: int, taken: Any) -> None:
-    """Fills `taken[i]` with how many points of the block lie before the place of side i of each box."""
+def _find_rows(before: Any, boxes: Any, begin: int, end: int, sides: Any, n_sides: int, taken: Any) -> None:
+    """Fills `taken[i]` with how many points of the block lie before the place of side i of each box of a group."""
     for i in range(n_sides):
         side = sides[i]
         d = side >> 1
-        for query in range(len(boxes)):
+        for query in range(begin, end):
             place = boxes[query, side]
             within = before[d, place >> 6, 0] & ((ONE << np.uint64(place & 63)) - ONE)
-            taken[i, query] = before[d, place >> 6, 1] + n_bits(within)
+            taken[i, query - begin] = before[d, place >> 6, 1] + n_bits(within)
 
 
 @compiled()
-def _count_common(rows: Any, number: Any, taken: Any, turn: Any, n_rows: int, power: int, counts: Any) -> None:
-    """Adds to each count the points that are in all rows of its box, times 2^power.
-
-    Loops are written out, because a call with an array would count its references, which takes longer than the row.
+def _count_common(
+    rows: Any, number: Any, taken: Any, turn: Any, n_rows: int, power: int, begin: int, end: int, counts: Any
+) -> None:
+    """Adds to the counts of a group the points that are in all rows of each box, times 2^power.
 
     Args:
-        number: `(R,)`, the number of a point that each row is in the order of.
-        taken: `(R, Q)`, which row of its order it is, for each box.
-        turn: `(R,)` uint64: a row is turned round where this is all ones.
+        number: `(R,)`, of which number of a point each row has the order.
+        taken: `(R, Q)`, which row of that order it is, for each box.
+        turn: `(R,)` uint64: where this is all ones, a row has the points that aren't in it.
         n_rows: a multiple of 4.
     """
     common, n_words = np.empty(WORDS, dtype=np.uint64), rows.shape[2]  # a constant would undo the vector instructions
-    for query in range(len(counts)):
+    for query in range(end - begin):
         n = np.uint64(0)
         for i in range(0, n_rows, 4):
             d0, k0, t0 = number[i], taken[i, query], turn[i]
@@ -151,55 +131,51 @@ def _count_common(rows: Any, number: Any, taken: Any, turn: Any, n_rows: int, po
                 for w in range(n_words):
                     two = (rows[d0, k0, w] ^ t0) & (rows[d1, k1, w] ^ t1)
                     n += n_bits(common[w] & two & (rows[d2, k2, w] ^ t2) & (rows[d3, k3, w] ^ t3))
-        counts[query] += np.int64(n) << power
-
-
-@compiled()
-def _add_group(
-    block: Any, n_points: int, power: int, boxes: Any, sides: Any, n_sides: int, space: Any, counts: Any
-) -> None:
-    """Adds to `counts` `(Q,)` how many points of the block lie in each box of a group, times 2^power.
-
-    Args:
-        n_points: of the block.
-        boxes: `(Q, 2D)` int32.
-        sides: the first `n_sides` of them cut the block, the others contain it.
-    """
-    number, taken, turn = space
-    # A row that is turned round also has the bits of no point, so that of all points goes with it.
-    n_rows = (n_sides + (n_points < BLOCK) + 3) // 4 * 4
-    number[n_sides:n_rows] = 0
-    taken[n_sides:n_rows] = n_points
-    turn[n_sides:n_rows] = 0
-    for i in range(n_sides):
-        number[i] = sides[i] >> 1
-        turn[i] = ALL_ONES if sides[i] & 1 else np.uint64(0)
-    _find_rows(block.before, boxes, sides, n_sides, taken)
-    _count_common(block.rows, number, taken, turn, n_rows, power, counts)
+        counts[begin + query] += np.int64(n) << power
 
 
 @compiled()
 def add_block(block: Any, n_points: int, power: int, boxes: Any, ranges: Any, counts: Any) -> None:
     """Adds to `counts` `(K,)` int64 how many points of the block lie in each box, times 2^power.
 
+    Loops are written out here and above, because a call with an array counts its references, which takes longer than
+    what is done for a box.
+
     Args:
         n_points: of the block.
         boxes: `(K, 2D)` int32; those that follow each other lie close together.
         ranges: `(G, 2, 2D)` int32, the smallest and the largest place of each side in each group of boxes.
     """
-    sides = np.zeros(boxes.shape[1], dtype=np.int64)
-    most = boxes.shape[1] + 4
-    space = np.zeros(most, dtype=np.int64), np.zeros((most, GROUP), dtype=np.int64), np.zeros(most, dtype=np.uint64)
+    rows, before, _, lowest, highest = block
+    n_numbers = len(lowest)
+    most = 2 * n_numbers + 4
+    sides, number = np.zeros(most, dtype=np.int64), np.zeros(most, dtype=np.int64)
+    taken, turn = np.zeros((most, GROUP), dtype=np.int64), np.zeros(most, dtype=np.uint64)
     for group in range(len(ranges)):
-        n_sides = _undecided(block, ranges[group, 0], ranges[group, 1], sides)
-        if n_sides < 0:
-            continue
+        n_sides = d = 0
+        while d < n_numbers:
+            if ranges[group, 1, 2 * d] <= lowest[d] or ranges[group, 0, 2 * d + 1] > highest[d]:
+                n_sides = -1  # all boxes miss the block
+                break
+            for side in (2 * d, 2 * d + 1):
+                cuts = ranges[group, 1, side] > lowest[d] if side & 1 else ranges[group, 0, side] <= highest[d]
+                if cuts:
+                    sides[n_sides], number[n_sides] = side, d
+                    turn[n_sides] = ALL_ONES if side & 1 else np.uint64(0)
+                    n_sides += 1
+            d += 1
         begin, end = group * GROUP, min((group + 1) * GROUP, len(boxes))
-        if n_sides:
-            _add_group(block, n_points, power, boxes[begin:end], sides, n_sides, space, counts[begin:end])
-        else:
+        if n_sides == 0:
             for query in range(begin, end):
                 counts[query] += n_points << power
+        elif n_sides > 0:
+            # A row that is turned round also has the bits of no point, so that of all points goes with it.
+            n_rows = (n_sides + (n_points < BLOCK) + 3) // 4 * 4
+            for i in range(n_sides, n_rows):
+                number[i], turn[i] = 0, np.uint64(0)
+                taken[i] = n_points
+            _find_rows(before, boxes, begin, end, sides, n_sides, taken)
+            _count_common(rows, number, taken, turn, n_rows, power, begin, end, counts)
 
 
 @compiled()
