@@ -17,6 +17,7 @@ their neurons' values.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import comb
@@ -84,9 +85,14 @@ def count_by_halves(
     kept = np.zeros((k, n_neurons, n_inputs + 1), dtype=np.int64)
     n_looked = np.zeros(k, dtype=np.int64)
     order = np.argsort(-np.bitwise_count(sets.active.astype(np.uint64)).astype(np.int64), kind="stable")
-    kernels.count_all(
-        sets.values[order], sets.active[order], *layers, bounds, 2**40, n_threads, by_kind, kept, n_looked
-    )
+    def work(place):
+        i = order[place]
+        n_looked[place] = kernels.count_within(
+            sets.values[i], sets.active[i], *layers, bounds, 2**40, by_kind[place], kept[place]
+        )
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(work, range(k)))
     weights = sets.weights[order]
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1), dtype=np.int64)
     start = space.offsets[-2]

@@ -15,7 +15,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.kernels.activations import ZERO
@@ -92,11 +91,15 @@ class Bounds(NamedTuple):
 
 
 @compiled()
-def _same(first: Any, second: Any) -> bool:
-    for e in range(len(first)):
-        if first[e] != second[e]:
-            return False
-    return True
+def _find(terms: Any, kinds: Any, n: int, kind: int, term: Any) -> int:
+    """Returns which of the first n choices of a neuron has this kind and term; n if none has."""
+    for q in range(n):
+        is_same = kinds[q] == kind
+        for e in range(len(term)):
+            is_same &= terms[q, e] == term[e]
+        if is_same:
+            return q
+    return n
 
 
 @compiled()
@@ -117,9 +120,7 @@ def choices_of(terms: Any, active: int, stride: int) -> Any:
             if m & ~active:
                 continue
             kind = stride + np.int64(n_bits(np.uint64(m))) + 1 if m else 0
-            q = 0
-            while q < number[j] and not (kinds[j, q] == kind and _same(distinct[j, q], terms[j, m])):
-                q += 1
+            q = _find(distinct[j], kinds[j], number[j], kind, terms[j, m])
             if q == number[j]:
                 number[j] += 1
                 kinds[j, q] = kind
@@ -190,17 +191,21 @@ def half_of(choices: Any, first: int, beyond: int, start: np.float32) -> Any:
     sums, sizes = np.empty((n_examples, m), dtype=np.float32), np.empty((n_examples, m), dtype=np.float32)
     times, kinds = np.empty(m, dtype=np.int64), np.empty(m, dtype=np.int64)
     chosen = np.zeros((m, beyond - first), dtype=np.int32)
-    sums[:, 0], sizes[:, 0], times[0], kinds[0] = start, 0, 1, 0
-    done = 1
+    for e in range(n_examples):
+        sums[e, 0], sizes[e, 0] = start, ZERO
+    times[0], kinds[0], done = 1, 0, 1
+    terms, of_times, of_kinds = choices.terms, choices.times, choices.kinds
     for j in range(first, beyond):
         n = choices.number[j]
         for q in range(n - 1, -1, -1):  # the first choice last, because it overwrites what the others are added to
-            times[q * done : (q + 1) * done] = times[:done] * choices.times[j, q]
-            kinds[q * done : (q + 1) * done] = kinds[:done] + choices.kinds[j, q]
-            chosen[q * done : (q + 1) * done] = chosen[:done]
-            chosen[q * done : (q + 1) * done, j - first] = q
+            for i in range(done):
+                to = q * done + i
+                times[to], kinds[to] = times[i] * of_times[j, q], kinds[i] + of_kinds[j, q]
+                for before in range(j - first):
+                    chosen[to, before] = chosen[i, before]
+                chosen[to, j - first] = q
             for e in range(n_examples):
-                term = choices.terms[j, q, e]
+                term = terms[j, q, e]
                 for i in range(done):
                     sums[e, q * done + i] = sums[e, i] + term
                     sizes[e, q * done + i] = sizes[e, i] + abs(term)
@@ -212,21 +217,37 @@ def half_of(choices: Any, first: int, beyond: int, start: np.float32) -> Any:
 @compiled()
 def _with_partners(half: Any, other: Any, bounds: Any, margins: Any) -> Any:
     """Returns a half without the choices that have no partner on some example, whatever else is chosen there."""
-    n_examples, m = half.sums.shape
-    stays, own = np.ones(m, dtype=np.bool_), half.sums
+    sums, others, sides = half.sums, other.sums, bounds.sides
+    n_examples, m = sums.shape
+    stays = np.ones(m, dtype=np.bool_)
     for e in range(n_examples):
+        low = high = others[e, 0]
+        for i in range(1, others.shape[1]):
+            low, high = min(low, others[e, i]), max(high, others[e, i])
         # The margins are wider than what float32 rounds here.
-        most = np.float32(bounds.sides[2 * e] + margins[e] - np.float64(other.sums[e].min()))
-        least = np.float32(bounds.sides[2 * e + 1] - margins[e] - np.float64(other.sums[e].max()))
+        most = np.float32(sides[2 * e] + margins[e] - np.float64(low))
+        least = np.float32(sides[2 * e + 1] - margins[e] - np.float64(high))
         for i in range(m):
-            stays[i] &= (own[e, i] <= most) & (own[e, i] >= least)
+            stays[i] &= (sums[e, i] <= most) & (sums[e, i] >= least)
     left = np.flatnonzero(stays)
-    if len(left) == m:
-        return half
-    sums, sizes = np.empty((n_examples, len(left)), np.float32), np.empty((n_examples, len(left)), np.float32)
+    return half if len(left) == m else _taken(half, left)
+
+
+@compiled()
+def _taken(half: Any, left: Any) -> Any:
+    """Returns a half with only some of its choices, and without orders."""
+    n_examples, m = len(half.sums), len(left)
+    sums, sizes = np.empty((n_examples, m), dtype=np.float32), np.empty((n_examples, m), dtype=np.float32)
+    times, kinds = np.empty(m, dtype=np.int64), np.empty(m, dtype=np.int64)
+    chosen = np.empty((m, half.n_neurons), dtype=np.int32)
+    all_sums, all_sizes, all_times, all_kinds, all_chosen = half.sums, half.sizes, half.times, half.kinds, half.chosen
+    for i in range(m):
+        times[i], kinds[i] = all_times[left[i]], all_kinds[left[i]]
+        for j in range(chosen.shape[1]):
+            chosen[i, j] = all_chosen[left[i], j]
     for e in range(n_examples):
-        sums[e], sizes[e] = half.sums[e][left], half.sizes[e][left]
-    chosen, times, kinds = half.chosen[left], half.times[left], half.kinds[left]
+        for i in range(m):
+            sums[e, i], sizes[e, i] = all_sums[e, left[i]], all_sizes[e, left[i]]
     return Half(half.first, half.n_neurons, chosen, sums, sizes, times, kinds, half.order, half.ordered, half.places)
 
 
@@ -318,7 +339,8 @@ def _by_label(half: Any, starts: Any) -> Any:
         while left:
             starts[kinds[i] * 64 + lowest_one(left) + 1] += 1
             left &= left - np.uint64(1)
-    starts[:] = np.cumsum(starts)
+    for label in range(1, len(starts)):
+        starts[label] += starts[label - 1]
     members, ends = np.empty(starts[-1], dtype=np.int32), starts.copy()
     for i in range(len(times)):
         left = np.uint64(times[i])
@@ -340,7 +362,7 @@ def count_partners(half: Any, boxes: Any, others: Any, totals: Any, by_kind: Any
         by_kind: `(S,)` int64, adds the pairs of tuples of masks at the sums of their kinds.
     """
     turn = np.arange(len(half.times)).astype(np.int32)
-    bring_together(half.places, turn, GROUP)
+    bring_together(half.places, turn, np.int64(GROUP))
     turned = boxes[turn]
     ranges = ranges_of(turned)
     starts = np.zeros(len(by_kind) * 64 + 1, dtype=np.int64)
@@ -352,7 +374,7 @@ def count_partners(half: Any, boxes: Any, others: Any, totals: Any, by_kind: Any
             continue
         for power in range(63):
             begin, end = starts[kind * 64 + power], starts[kind * 64 + power + 1]
-            bring_together(others.places, members[begin:end], BLOCK)
+            bring_together(others.places, members[begin:end], np.int64(BLOCK))
             for first in range(begin, end, BLOCK):
                 points = members[first : min(first + BLOCK, end)]
                 fill_block(block, others.places, points)
@@ -400,7 +422,7 @@ def middle_of(number: Any) -> int:
     return best
 
 
-@compiled()
+@compiled(nogil=True)
 def count_within(
     values: Any, active: int, hidden: Any, output: Any, intervals: Any, most: int, by_kind: Any, kept: Any
 ) -> int:
@@ -415,6 +437,8 @@ def count_within(
         by_kind: `(J + 1, E + 1)` int64, zeros; filled with the choices by active neurons and kept edges.
         kept: `(J, n + 1)` int64, zeros; filled with the choices in which each neuron keeps each input, and any.
 
+    It holds no lock of the interpreter, so that threads can share the work.
+
     Returns:
         How many close pairs it looked at; if more than `most`, it gave up. `NOT_FINITE` if an output may be infinite.
         `DISAGREE` if the pairs counted from one half are not those counted from the other, which is never the case.
@@ -428,13 +452,14 @@ def count_within(
     if not bounds.largest <= LARGEST:
         return NOT_FINITE
     middle = middle_of(choices.number)
-    near, far = half_of(choices, 0, middle, out_bias), half_of(choices, middle, n_neurons, ZERO)
+    near, far = half_of(choices, np.int64(0), middle, out_bias), half_of(choices, middle, n_neurons, ZERO)
     near, far = narrowed(near, far, bounds)
     if len(near.times) == 0 or len(far.times) == 0:
         return 0
     near, far = ordered(near), ordered(far)
     of_near, of_far = boxes_of(near, far, bounds)
-    totals, kinds = (np.zeros(len(near.times), dtype=np.int64), np.zeros(len(far.times), dtype=np.int64)), by_kind.reshape(-1)
+    totals = np.zeros(len(near.times), dtype=np.int64), np.zeros(len(far.times), dtype=np.int64)
+    kinds = by_kind.reshape(-1)
     count_partners(near, of_near, far, totals[0], kinds)
     count_partners(without_kinds(far), of_far, without_kinds(near), totals[1], np.zeros(1, dtype=np.int64))
     n_looked = correct_counts(near, far, choices.terms, bounds, of_near, most, totals, kinds)
@@ -443,27 +468,3 @@ def count_within(
     _add_kept(near, choices, totals[0], kept)
     _add_kept(far, choices, totals[1], kept)
     return n_looked
-
-
-@compiled(parallel=True)
-def count_all(
-    values: Any,
-    active: Any,
-    hidden: Any,
-    output: Any,
-    intervals: Any,
-    most: int,
-    n_threads: int,
-    by_kind: Any,
-    kept: Any,
-    n_looked: Any,
-) -> None:
-    """Does `count_within` for each of K values and active neurons; the results have K rows, too.
-
-    Args:
-        n_threads: thread t takes every n_threads-th.
-        n_looked: `(K,)` int64, filled with what it returns.
-    """
-    for thread in prange(n_threads):
-        for k in range(thread, len(active), n_threads):
-            n_looked[k] = count_within(values[k], active[k], hidden, output, intervals, most, by_kind[k], kept[k])

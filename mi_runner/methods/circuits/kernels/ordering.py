@@ -44,7 +44,8 @@ def sort_numbers(numbers: Any, order: Any) -> None:
             turned[to], there[to] = keys[i], here[i]
         keys, turned = turned, keys
         here, there = there, here
-    order[:] = here
+    for i in range(m):
+        order[i] = here[i]
 
 
 @compiled()
