@@ -94,13 +94,22 @@ class CircuitSpace:
         outputs) of the products of the ways to choose them and of M(a, b), the number of a×b matrices without an empty
         row or column.
         """
+        ways = self.ways_to(len(self.sizes) - 1)
+        return sum(ways[used] for used in self._used_outputs())
+
+    def ways_to(self, layer: int) -> dict[int, int]:
+        """Returns, for each number of active neurons of a layer, how many choices of the edges before it lead there.
+
+        Args:
+            layer: of neurons, from 0: the inputs.
+        """
         ways = self._ways_to_use_inputs()  # active neurons of the layer before → circuits so far
-        for size in self.sizes[1:]:
+        for size in self.sizes[1 : layer + 1]:
             ways = {
                 active: comb(size, active) * sum(n * full_matrices(active, before) for before, n in ways.items())
                 for active in range(1, size + 1)
             }
-        return sum(ways[used] for used in self._used_outputs())
+        return ways
 
     def count_all_active(self) -> int:
         """Returns the number of well-formed circuits in which every hidden neuron is active."""

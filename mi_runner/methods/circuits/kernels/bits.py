@@ -27,4 +27,4 @@ n_bits: Any = intrinsic(_n_bits)
 @compiled()
 def lowest_one(word: np.uint64) -> int:
     """Returns the place of the lowest one of a word that isn't 0."""
-    return np.int64(n_bits((word & (~word + np.uint64(1))) - np.uint64(1)))
+    return int(np.int64(n_bits((word & (~word + np.uint64(1))) - np.uint64(1))))

@@ -463,7 +463,12 @@ def count_within(
     count_partners(near, of_near, far, totals[0], kinds)
     count_partners(without_kinds(far), of_far, without_kinds(near), totals[1], np.zeros(1, dtype=np.int64))
     n_looked = correct_counts(near, far, choices.terms, bounds, of_near, most, totals, kinds)
-    if (totals[0] * near.times).sum() != (totals[1] * far.times).sum():
+    difference = 0
+    for i in range(len(near.times)):
+        difference += totals[0][i] * near.times[i]
+    for i in range(len(far.times)):
+        difference -= totals[1][i] * far.times[i]
+    if difference != 0:
         return DISAGREE
     _add_kept(near, choices, totals[0], kept)
     _add_kept(far, choices, totals[1], kept)

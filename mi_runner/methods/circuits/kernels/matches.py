@@ -71,15 +71,14 @@ def fill_block(block: Any, places: Any, points: Any) -> None:
             before[d, word, 1] = k
             left = before[d, word, 0]
             while left:
-                place = (word << 6) + lowest_one(left)
+                place = word * 64 + lowest_one(left)
                 left &= left - ONE
                 if k == 0:
                     lowest[d] = place
                 highest[d] = place
-                spot = np.int64(spots[d, place])
                 for w in range(WORDS):
                     rows[d, k + 1, w] = rows[d, k, w]
-                rows[d, k + 1, spot >> 6] |= ONE << np.uint64(spot & 63)
+                rows[d, k + 1, spots[d, place] >> 6] |= ONE << np.uint64(spots[d, place] & 63)
                 k += 1
 
 
