@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from math import comb
 from typing import TypeAlias
 
 import numpy as np
@@ -100,15 +99,6 @@ def n_heads(space: CircuitSpace, n_active: int, n_neurons: int) -> int:
 
 
 @cache
-def nodes_at(space: CircuitSpace, depth: int) -> dict[int, int]:
-    """Returns how many nodes the tree has behind the first `depth` hidden layers, for each number of active neurons."""
-    n = space.sizes[0]
-    if not depth:
-        return {n: 1} if space.inputs == "all" else {used: comb(n, used) for used in range(1, n + 1)}
-    return ways_into_layer(nodes_at(space, depth - 1), space.sizes[depth])
-
-
-@cache
 def circuits_below(space: CircuitSpace, depth: int, n_active: int) -> int:
     """Returns how many circuits lie below a node behind `depth` hidden layers with so many active neurons."""
     if depth == len(space.sizes) - 3:
@@ -156,14 +146,14 @@ class Dealing:
         if self.piece == WHOLE:
             return 0, 0
         for depth in range(self.n_before + 1):
-            if sum(nodes_at(self.space, depth).values()) >= wanted:
+            if sum(self.space.ways_to(depth).values()) >= wanted:
                 return depth, 0
         enough = (k for k in range(1, last) if self.n_tasks_with(k) >= wanted)
         return self.n_before, next(enough, last)
 
     def n_tasks_with(self, n_neurons: int) -> int:
         """Returns how many nodes there are with choices of so many neurons of the last hidden layer."""
-        prefixes = nodes_at(self.space, self.n_before)
+        prefixes = self.space.ways_to(self.n_before)
         return sum(number * n_heads(self.space, active, n_neurons) for active, number in prefixes.items())
 
     def n_head_neurons(self, n_items: int) -> int:
@@ -177,7 +167,7 @@ class Dealing:
         """The kinds of tasks: (active neurons,), or with heads (active neurons, kind of head); the largest first."""
         depth, n_neurons = self.level
         found: list[tuple[tuple[int, ...], int, int]] = []
-        for active, number in nodes_at(self.space, depth).items():
+        for active, number in self.space.ways_to(depth).items():
             if not n_neurons:
                 found.append(((active,), number, circuits_below(self.space, depth, active)))
                 continue

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from math import comb
 
 import numpy as np
@@ -95,6 +95,17 @@ class CircuitSpace:
         row or column.
         """
         return _count(self)
+
+    def ways_to(self, layer: int) -> dict[int, int]:
+        """Returns, for each number of active neurons of a layer, how many choices of the edges before it lead there.
+
+        Args:
+            layer: of neurons, from 0: the inputs.
+        """
+        ways = self._ways_to_use_inputs()
+        for size in self.sizes[1 : layer + 1]:
+            ways = ways_into_layer(ways, size)
+        return ways
 
     def count_all_active(self) -> int:
         """Returns the number of well-formed circuits in which every hidden neuron is active, exactly."""
@@ -178,12 +189,6 @@ def _count(space: CircuitSpace) -> int:
     for size in space.sizes[1:-1]:
         ways = ways_into_layer(ways, size)
     return space._with_outputs(ways)
-
-
-@cache
-def full_matrices(n_rows: int, n_columns: int) -> int:
-    """Returns the number of 0/1 matrices of this shape without an empty row or column."""
-    return ways_into_layer({n_columns: 1}, n_rows)[n_rows]
 
 
 def ways_into_layer(ways: Mapping[int, int], size: int) -> dict[int, int]:

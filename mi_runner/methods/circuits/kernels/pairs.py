@@ -8,24 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import prange
-from numba.core import types
-from numba.extending import intrinsic
 
 from mi_runner.machine.compiled import compiled
-
-
-def _n_bits(typing_context: Any, word: Any) -> Any:
-    """Returns the number of ones of a 64-bit word, by the processor's own instruction where it has one."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-n_bits: Any = intrinsic(_n_bits)
+from mi_runner.methods.circuits.kernels.bits import n_bits
 
 
 @compiled(parallel=True)
