@@ -227,10 +227,11 @@ class Survey:
         )
         done = 0
 
-        def report(number: int) -> None:
+        def report(number: int, note: str = "", /) -> None:
+            """Reports finished populations as the draws that take about as long."""
             nonlocal done
             before, done = done * samples // POPULATIONS, done + number
-            advance(done * samples // POPULATIONS - before)
+            advance(done * samples // POPULATIONS - before, note)
 
         return splitting.populations(levels, POPULATIONS, n, n_moves, report)
 
