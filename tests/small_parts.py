@@ -34,3 +34,15 @@ def examples_of(part: Part, n: int = 60, seed: int = 1) -> CircuitExamples:
 
 def all_of(part: Part, examples: CircuitExamples, **choices: str) -> CircuitMeasures:
     return CircuitMeasures.joined(list(measure(part, examples, **choices)))
+
+
+def halves_part(sizes: tuple[int, ...], seed: int) -> Part:
+    """Weights and biases of −1, −½, …, 1: with whole inputs many outputs are half-integers, exactly."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randint(-2, 3, shape, generator=draw) / 2
+
+    shapes = list(itertools.pairwise(sizes))
+    kinds = ["relu"] * (len(shapes) - 1) + ["identity"]
+    return Part(tuple(Layer(numbers(b, a), numbers(b), kind) for (a, b), kind in zip(shapes, kinds, strict=True)))

@@ -38,7 +38,7 @@ from mi_runner.methods.pruning import prune
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
 from tests.small_data import values
-from tests.small_parts import random_part
+from tests.small_parts import halves_part, random_part
 
 
 def chain(*weights: list[list[float]], activation: str = "relu", biases: list[list[float]] | None = None) -> Part:
@@ -47,18 +47,6 @@ def chain(*weights: list[list[float]], activation: str = "relu", biases: list[li
     kinds = [activation] * (len(weights) - 1) + ["identity"]
     layers = zip(weights, given, kinds, strict=True)
     return Part(tuple(Layer(torch.tensor(weight), torch.tensor(bias), kind) for weight, bias, kind in layers))
-
-
-def halves_part(sizes: tuple[int, ...], seed: int) -> Part:
-    """Weights and biases of −1, −½, …, 1: with whole inputs many outputs are half-integers, exactly."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def numbers(*shape: int) -> torch.Tensor:
-        return torch.randint(-2, 3, shape, generator=draw) / 2
-
-    shapes = list(itertools.pairwise(sizes))
-    kinds = ["relu"] * (len(shapes) - 1) + ["identity"]
-    return Part(tuple(Layer(numbers(b, a), numbers(b), kind) for (a, b), kind in zip(shapes, kinds, strict=True)))
 
 
 def every_edge_set(sizes: tuple[int, ...]) -> np.ndarray:
