@@ -20,7 +20,7 @@ from mi_runner.methods.circuits.kernels.sampling import BLOCK
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure_by_tensors
 from mi_runner.methods.circuits.sampling.drawing import draws_of
 from mi_runner.methods.circuits.sampling.measured import Answers, right_by_tensors
-from mi_runner.methods.circuits.sampling.splitting import Splitting, copies, next_level
+from mi_runner.methods.circuits.sampling.splitting import Level, Splitting, copies, next_score
 from mi_runner.methods.circuits.space import CircuitSpace
 from tests.small_parts import examples_of, random_part
 
@@ -74,9 +74,9 @@ def moved(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The circuits after so many moves, and their scores."""
     answers = Answers.of(part, examples, ablation, CPU)
-    splitting = Splitting(draws_of(part.sizes, inputs), answers, len(examples), np.random.default_rng(1))
+    splitting = Splitting(draws_of(part.sizes, inputs), answers, 1, np.random.default_rng(1))
     after = circuits.copy()
-    return after, splitting._moved(after, level, n_moves)
+    return after, splitting._moved(after, Level(0, level), n_moves)
 
 
 def test_right_answers_of_a_network_by_hand() -> None:
@@ -207,11 +207,11 @@ def test_all_kinds_of_moves_together_reach_every_circuit() -> None:
 
 def test_a_level_is_reached_by_a_third_and_is_above_the_last() -> None:
     scores = np.array([1.0, 2.5, 3.0, 3.0, 4.0, 4.5])
-    assert next_level(scores, -1.0, 10.0) == 4.0
-    assert next_level(scores, 4.0, 10.0) == 4.5
-    assert next_level(scores, -1.0, 3.5) == 3.5
-    assert next_level(scores, 4.5, 10.0) is None
-    assert next_level(np.array([1.0, 1.0, 1.0, 2.0]), 1.0, 10.0) == 2.0
+    assert next_score(scores, -1.0, 10.0) == 4.0
+    assert next_score(scores, 4.0, 10.0) == 4.5
+    assert next_score(scores, -1.0, 3.5) == 3.5
+    assert next_score(scores, 4.5, 10.0) is None
+    assert next_score(np.array([1.0, 1.0, 1.0, 2.0]), 1.0, 10.0) == 2.0
 
 
 def test_survivors_are_copied_equally_often() -> None:
