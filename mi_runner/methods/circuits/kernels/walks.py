@@ -16,7 +16,6 @@ Letters: as in `sampling`; N circuits, T neurons behind the inputs.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -170,13 +169,13 @@ def _mark(circuit: Any, flips: Any, n_flips: int, places: Any, changed: Any) -> 
 
 @compiled()
 def _evaluate(
-    circuit: Any, x: Any, layers: Any, goals: Any, weights_after: Any, values: Any, slots: Any, changed: Any,
-    space: Any, outputs: Any, least: float,
+    circuit: Any, x: Any, layers: Any, goals: Any, least_after: Any, values: Any, slots: Any, changed: Any,
+    space: Any, outputs: Any,
 ) -> float:  # fmt: skip
-    """Returns the right answers of a circuit, or −1 as soon as they can't be `least`.
+    """Returns the right answers of a circuit, or −1 as soon as they are too few.
 
     Args:
-        weights_after: the examples behind each block, each as often as it occurs.
+        least_after: how many there are at least after each block.
         values: `(2T, D)`, two rows for each neuron; of a changed one the row that isn't present is overwritten.
         slots: `(n_0 + T,)`, which row is present.
         space: sources, weights and flags, overwritten.
@@ -219,7 +218,7 @@ def _evaluate(
             before += n_in
         count, g = right_in_block(outputs, start, end, goals, g, flags)
         n_right += count
-        if n_right + weights_after[block] < least:
+        if n_right < least_after[block]:
             return -1.0
     return n_right
 
@@ -238,7 +237,7 @@ def _closeness_of(values: Any, slots: Any, changed: Any, layers: Any, goals: Any
 
 @compiled()
 def _walk(
-    row: int, circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, weights_after: Any, places: Any,
+    row: int, circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, least_after: Any, places: Any,
     kinds_of_moves: Any, level: float, n_moves: int, is_all: bool, random: Any,
 ) -> None:  # fmt: skip
     """Moves one circuit; see `walk`."""
@@ -261,9 +260,8 @@ def _walk(
             _add_degrees(edge, 1, sources, targets, degrees)
             n_kept += 1
     changed[sizes[0] :] = True
-    n_right = _evaluate(circuit, x, layers, goals, weights_after, values, slots, changed, space, outputs, 0.0)
+    n_right = _evaluate(circuit, x, layers, goals, least_after, values, slots, changed, space, outputs)
     slots[sizes[0] :] = 1
-    least = math.floor(level) if level > 0 else 0.0
     for _ in range(n_moves):
         kind = kinds_of_moves[below(random, row, len(kinds_of_moves))]
         n_flips = _propose(kind, circuit, n_kept, places, sizes, random, row, flips)
@@ -280,8 +278,8 @@ def _walk(
         n_new = 0.0
         if is_kept:
             _mark(circuit, flips, n_flips, places, changed)
-            n_new = _evaluate(circuit, x, layers, goals, weights_after, values, slots, changed, space, outputs, least)
-            is_kept = n_new >= least
+            n_new = _evaluate(circuit, x, layers, goals, least_after, values, slots, changed, space, outputs)
+            is_kept = n_new >= 0
             if is_kept and n_new < level:
                 is_kept = n_new + _closeness_of(values, slots, changed, layers, goals, full_outputs) >= level
         if is_kept:
@@ -300,7 +298,7 @@ def _walk(
 
 @compiled(parallel=True)
 def walk(
-    circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, weights_after: Any, places: Any, kinds_of_moves: Any,
+    circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, least_after: Any, places: Any, kinds_of_moves: Any,
     level: float, n_moves: int, is_all: bool, random: Any,
 ) -> None:  # fmt: skip
     """Moves each circuit, and fills the scores.
@@ -309,7 +307,8 @@ def walk(
         circuits: `(N, E)` bool, well formed, at or above the level; changed.
         scores: `(N,)` float64.
         x, layers, goals: as for `sampling.count_right`.
-        weights_after: for each block of `BLOCK` examples how many come after it, each as often as it occurs.
+        least_after: for each block of `BLOCK` examples the fewest right answers up to its end of a circuit that may
+            reach the level. The last one is the level without its fraction.
         places: sources and targets of the edges, `(E,)` int64 each, as numbers of neurons of all layers, inputs first.
         kinds_of_moves: int64, one of these is drawn for each move.
         level: the least score.
@@ -319,6 +318,6 @@ def walk(
     """
     for row in prange(len(circuits)):
         _walk(
-            row, circuits, scores, x, layers, goals, weights_after, places, kinds_of_moves,
+            row, circuits, scores, x, layers, goals, least_after, places, kinds_of_moves,
             level, n_moves, is_all, random,
         )  # fmt: skip

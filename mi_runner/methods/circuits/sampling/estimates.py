@@ -68,8 +68,8 @@ def counted(strata: Strata, tally: Tally, valid: np.ndarray, known: int, seen: i
         seen: distinct circuits that are known to have it.
         most: the circuits that can have it, exact.
     """
-    if not strata.sizes:
-        return Estimate.exact(known)
+    if not strata.sizes or not most:
+        return Estimate.exact(min(known, most))
     mass, drawn = masses(strata), np.maximum(1, tally.drawn)
     share = float((mass * valid / drawn).sum())
     low, high = interval_of_share(np.array(share), _variance(mass, drawn, valid), np.array(_weight(mass, drawn, valid)))

@@ -56,6 +56,26 @@ class Answers:
         """The right answers of the full circuit, which are the network's."""
         return int((self.examples.full_answers == self.examples.goal).sum())
 
+    @property
+    def margins(self) -> np.ndarray:
+        """How far the full circuit is from a wrong answer to each distinct example `(D,)`, negative where it is wrong.
+
+        In the kernels' order; of several outputs the right one's distance to the largest other, otherwise the output's
+        distance to the nearest value, before the activation, that is wrong.
+        """
+        x, _, (groups, bounds, classes, sizes) = self.arrays
+        group = np.repeat(np.arange(len(sizes)), np.diff(groups))
+        part = self.part.without_softmax
+        if self.examples.has_several:
+            outputs = part(torch.from_numpy(x.T.copy())).numpy()
+            rows, right = np.arange(len(group)), classes[group]
+            own = outputs[rows, right]
+            outputs[rows, right] = -np.inf
+            return np.asarray(own - outputs.max(1))
+        last = replace(part.layers[-1], activation="identity")
+        z = replace(part, layers=(*part.layers[:-1], last))(torch.from_numpy(x.T.copy())).numpy()[:, 0]
+        return np.asarray(np.minimum(z - bounds[group, 0], bounds[group, 1] - z))
+
     def _by_kernel(self, circuits: np.ndarray) -> np.ndarray:
         n_right = np.empty(len(circuits), dtype=np.int64)
         count_right(np.ascontiguousarray(circuits), *self.arrays, n_right)

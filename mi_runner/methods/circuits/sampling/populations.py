@@ -19,7 +19,10 @@ import numpy as np
 
 from mi_runner.methods.circuits.sampling.estimates import edge_estimate
 from mi_runner.methods.circuits.sampling.result import EdgeEstimate, Estimate
-from mi_runner.tables.intervals import UNSEEN, Z_95, t_quantile
+from mi_runner.tables.intervals import Z_95, t_quantile
+
+ENOUGH = 4
+"""Populations that show their variance."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,14 @@ def of_populations(log_shares: np.ndarray, log_variance: float) -> LogEstimate |
 
     Args:
         log_shares: `(R,)`, the logarithms of the estimates, −infinity where a population died out.
-        log_variance: the least variance that a logarithm has.
+        log_variance: the variance of a logarithm where fewer than `ENOUGH` populations are left to show it.
     """
     alive = log_shares[np.isfinite(log_shares)]
     n, n_alive = len(log_shares), len(alive)
     if not n_alive:
         return None
     value = float(np.logaddexp.reduce(alive)) - math.log(n)
-    variance = max(float(alive.var(ddof=1)) if n_alive > 1 else 0.0, log_variance)
+    variance = float(alive.var(ddof=1)) if n_alive >= ENOUGH else log_variance
     died = (n - n_alive) / n
     centre = float(alive.mean()) + variance / 2 + math.log(1 - died)
     freedom = max(1, n_alive - 1)
@@ -112,8 +115,3 @@ def part_of_populations(log_shares: np.ndarray, log_variance: float, belongs: li
     shares = np.array([one.mean() if len(one) else 0.0 for one in belongs])
     with np.errstate(divide="ignore"):
         return of_populations(log_shares + np.log(shares), log_variance)
-
-
-def unseen_share(n: float) -> float:
-    """Returns the largest share that n independent draws miss with a probability of 5 %."""
-    return float(1 - UNSEEN ** (1 / n))

@@ -130,7 +130,7 @@ def sample_circuits(
             split = survey.split(samples - n_pilot, advance)
             if split is not None:
                 return split_result(survey, pilot, split)
-        tally = survey.drawn(_allocation(strata, pilot, samples - n_pilot), advance, listed=True)
+        tally = survey.drawn(allocation(strata, pilot, samples - n_pilot), advance, listed=True)
     return survey.result(tally, n_sampled=int(pilot.drawn.sum() + tally.drawn.sum()) + 1)
 
 
@@ -291,7 +291,7 @@ def dealt(shares: np.ndarray, n: int) -> np.ndarray:
     return np.maximum(LEAST, np.round(shares * (n / total if total else 0.0))).astype(np.int64)
 
 
-def _allocation(strata: Strata, pilot: Tally, n: int) -> np.ndarray:
+def allocation(strata: Strata, pilot: Tally, n: int) -> np.ndarray:
     """Returns how many circuits are drawn of each stratum after the pilot, about n in all, `(S,)` int64."""
     mass = masses(strata)
     share = smoothed(pilot.valid, np.maximum(1, pilot.drawn), mass) if len(mass) else mass

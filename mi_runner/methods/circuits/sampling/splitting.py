@@ -8,6 +8,11 @@ moves are, as long as the levels don't depend on the population (Del Moral 2004)
 for nothing else, sets the levels so that about a third reaches each. Independent populations then give as many
 estimates; their mean is the estimate, and their spread gives the interval.
 
+Most circuits of the last levels give few wrong answers, and these to examples that the network itself nearly answers
+wrongly. So the examples are ordered by that, and the first levels are of the right answers to the first sixteenth, then
+to the first quarter of them. A valid circuit gives no more wrong answers to these than to all, which is the last level
+of each such stage: all levels are passed by every valid circuit, and most cost a part of the time.
+
 Letters: N circuits of a population, R populations, E edges.
 """
 
@@ -16,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -33,11 +37,45 @@ REACHING = 1 / 3
 MOVES = (ONE_EDGE, ONE_EDGE, ONE_EDGE, FEW_EDGES, FEW_EDGES, EXCHANGE, EXCHANGE, INTO_NEURON, OF_NEURON, OF_NEURON)
 """Of these one is drawn for each move."""
 
+SHARES_OF_STAGES = (16, 4, 1)
+"""The first levels are of the first sixteenth of the examples, then of the first quarter, then of all."""
+
 MOST_STUCK = 5
 """So often the pilot population moves on, each time twice as far, where none of its circuits is above the level."""
 
 EDGES_AT_ONCE = 50_000_000
 """Edges of the populations that move together, a byte each."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """The circuits that have at least a score on the examples of a stage, and passed the stages before.
+
+    Attributes:
+        stage: from 0.
+        score: right answers and a closeness; see `kernels.walks`.
+    """
+
+    stage: int
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Some of the examples, the hardest ones.
+
+    Attributes:
+        x, goals: of these examples, as the kernels take them.
+        after: `(blocks,)`, how many examples come after each block, each as often as it occurs.
+        passed: `(blocks,)`, the right answers up to each block's end that the stages before ask for.
+        last: the score of the last level: a valid circuit has at least so many right answers.
+    """
+
+    x: np.ndarray
+    goals: tuple[np.ndarray, ...]
+    after: np.ndarray
+    passed: np.ndarray
+    last: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,30 +110,38 @@ class Splitting:
             random: of all that is drawn.
         """
         self._draws, self._answers, self._random = draws, answers, random
-        self._least = float(least_right)
         sizes = draws.strata.chain.sizes
         layers, sources, targets = Edges(sizes).names
         firsts = np.concatenate([[0], np.cumsum(sizes)])
         places = (sources + firsts[layers], targets + firsts[layers + 1])
-        x, _, goals = answers.arrays
-        groups, _, _, occurrences = goals
-        after = np.repeat(occurrences, np.diff(groups)).astype(np.float64)
-        starts = np.arange(BLOCK, x.shape[1] + BLOCK, BLOCK)
-        weights_after = np.array([after[start:].sum() for start in starts.tolist()])
-        self._arrays: tuple[Any, ...] = (*answers.arrays, weights_after, places, np.array(MOVES, dtype=np.int64))
+        self._layers, self._places = answers.arrays[1], places
+        self._stages = stages_of(*hardest_first(answers), least_right)
 
-    def _moved(self, circuits: np.ndarray, level: float, n_moves: int) -> np.ndarray:
-        """Moves the circuits `(N, E)`, which change; returns their scores `(N,)`."""
-        scores = np.empty(len(circuits))
+    def _moved(self, circuits: np.ndarray, level: Level, n_moves: int) -> np.ndarray:
+        """Moves the circuits `(N, E)` of a level, which change; returns their scores `(N,)` in its stage."""
+        scores, stage = np.empty(len(circuits)), self._stages[level.stage]
         words = self._random.integers(0, 2**64, len(circuits), dtype=np.uint64)
-        walk(circuits, scores, *self._arrays, level, n_moves, self._draws.strata.chain.inputs == "all", words)
+        walk(
+            circuits,
+            scores,
+            stage.x,
+            self._layers,
+            stage.goals,
+            np.maximum(math.floor(level.score) - stage.after, stage.passed),
+            self._places,
+            np.array(MOVES, dtype=np.int64),
+            level.score,
+            n_moves,
+            self._draws.strata.chain.inputs == "all",
+            words,
+        )
         return scores
 
     def _drawn(self, n: int) -> np.ndarray:
         """Returns n uniform circuits of all, `(N, E)`."""
         return self._draws.draw_any(n, self._random)
 
-    def pilot(self, n: int, n_moves: int) -> list[float] | None:
+    def pilot(self, n: int, n_moves: int) -> list[Level] | None:
         """Returns the levels, the last one that of valid circuits; None if the pilot population never reached it.
 
         Args:
@@ -103,24 +149,28 @@ class Splitting:
             n_moves: moves of each circuit at each level.
         """
         circuits = self._drawn(n)
-        scores = self._moved(circuits, 0.0, 0)
-        levels: list[float] = []
-        n_stuck = 0
-        while not levels or levels[-1] < self._least:
-            level = next_level(scores, levels[-1] if levels else -1.0, self._least)
-            if level is None:
-                n_stuck += 1
-                if n_stuck > MOST_STUCK:
-                    return None
-                scores = self._moved(circuits, levels[-1], n_moves * 2**n_stuck)
-                continue
-            levels.append(level)
-            circuits = circuits[copies(np.flatnonzero(scores >= level), n, self._random)]
-            scores = self._moved(circuits, level, n_moves)
+        levels: list[Level] = []
+        for place, stage in enumerate(self._stages):
+            level = Level(place, 0.0)
+            scores = self._moved(circuits, level, 0)
+            n_stuck, score = 0, -1.0
+            while score < stage.last:
+                following = next_score(scores, score, stage.last)
+                if following is None:
+                    n_stuck += 1
+                    if n_stuck > MOST_STUCK:
+                        return None
+                    scores = self._moved(circuits, level, n_moves * 2**n_stuck)
+                    continue
+                score = following
+                level = Level(place, score)
+                levels.append(level)
+                circuits = circuits[copies(np.flatnonzero(scores >= score), n, self._random)]
+                scores = self._moved(circuits, level, n_moves)
         return levels
 
     def populations(
-        self, levels: Sequence[float], n_populations: int, n: int, n_moves: int, advance: Advance
+        self, levels: Sequence[Level], n_populations: int, n: int, n_moves: int, advance: Advance
     ) -> Populations:
         """Returns independent populations of n circuits each, after these levels.
 
@@ -151,15 +201,18 @@ class Splitting:
         )
 
     def _together(
-        self, levels: Sequence[float], number: int, n: int, n_moves: int
+        self, levels: Sequence[Level], number: int, n: int, n_moves: int
     ) -> tuple[list[float], list[np.ndarray], np.ndarray]:
         """Returns the logarithms of the shares, the circuits, and how many circuits of all reached each level."""
         circuits = self._drawn(number * n)
-        scores = self._moved(circuits, 0.0, 0)
+        scores, stage = np.empty(0), -1
         alive, log_shares = np.arange(number), np.zeros(number)
         reached = np.zeros(len(levels))
         for place, level in enumerate(levels):
-            reaching = (scores >= level).reshape(len(alive), n)
+            if level.stage != stage:
+                stage = level.stage
+                scores = self._moved(circuits, Level(stage, 0.0), 0)
+            reaching = (scores >= level.score).reshape(len(alive), n)
             counts = reaching.sum(1)
             reached[place] = counts.sum()
             log_shares[alive[counts == 0]] = -math.inf
@@ -172,8 +225,54 @@ class Splitting:
         return log_shares.tolist(), [of_each.get(one, circuits[:0]) for one in range(number)], reached
 
 
-def next_level(scores: np.ndarray, level: float, least: float) -> float | None:
-    """Returns the level that about `REACHING` of the scores reach, at most `least`; None if none is above `level`."""
+def hardest_first(answers: Answers) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    """Returns the examples and goals as the kernels take them, in blocks of which the first are hardest, and the ends.
+
+    The ends are those of the first sixteenth, the first quarter and all of the examples, in whole blocks. Hard is an
+    example that the full circuit answers wrongly, or nearly so.
+    """
+    x, _, (groups, bounds, classes, sizes) = answers.arrays
+    group = np.repeat(np.arange(len(sizes)), np.diff(groups))
+    n = x.shape[1]
+    order = np.argsort(answers.margins, kind="stable")
+    n_blocks = -(-n // BLOCK)
+    ends = sorted({min(n, -(-n_blocks // share) * BLOCK) for share in SHARES_OF_STAGES})
+    stage = np.empty(n, dtype=np.int64)
+    stage[order] = np.searchsorted(ends, np.arange(n), side="right")
+    order = np.lexsort((group, stage))
+    begins = np.flatnonzero(np.diff(stage[order] * len(sizes) + group[order], prepend=-1))
+    of_groups = group[order][begins]
+    goals = (
+        np.array([*begins, n], dtype=np.int64),
+        bounds[of_groups] if len(bounds) else bounds,
+        classes[of_groups] if len(classes) else classes,
+        sizes[of_groups],
+    )
+    return np.ascontiguousarray(x[:, order]), goals, np.array(ends)
+
+
+def stages_of(x: np.ndarray, goals: tuple[np.ndarray, ...], ends: np.ndarray, least_right: int) -> list[Stage]:
+    """Returns the stages of examples in the order of `hardest_first`; one that asks for nothing is left out."""
+    groups, bounds, classes, sizes = goals
+    upto = np.cumsum(np.repeat(sizes, np.diff(groups)).astype(np.float64))
+    most_wrong = upto[-1] - least_right
+    blocks = np.minimum(np.arange(BLOCK, x.shape[1] + BLOCK, BLOCK), x.shape[1])
+    passed = np.zeros(len(blocks))
+    stages = []
+    for end in ends.tolist():
+        last = float(upto[end - 1] - most_wrong)
+        if last <= 0:
+            continue
+        n_groups, n_blocks = int(np.searchsorted(groups, end)), int(np.searchsorted(blocks, end)) + 1
+        some = (groups[: n_groups + 1], bounds[:n_groups], classes[:n_groups], sizes[:n_groups])
+        after = upto[end - 1] - upto[blocks[:n_blocks] - 1]
+        stages.append(Stage(np.ascontiguousarray(x[:, :end]), some, after, passed[:n_blocks].copy(), last))
+        passed[n_blocks - 1] = last
+    return stages
+
+
+def next_score(scores: np.ndarray, level: float, least: float) -> float | None:
+    """Returns the score that about `REACHING` of the scores reach, at most `least`; None if none is above `level`."""
     ordered = np.sort(scores)[::-1]
     wanted = float(ordered[max(0, math.ceil(len(ordered) * REACHING) - 1)])
     if wanted <= level:
