@@ -122,11 +122,15 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
         hydra_composition.check_folders([] if parsed.shell_completion else overrides)
         _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
         return _printed(ExitStatus.DONE)
-    with second_process.begun() if is_program else nullcontext() as second:  # before there is a thread
-        threads.let_waiting_threads_sleep()
-        memory.take_large_pages()
-        begin_to_load_torch()
-        return _run(*_composed(_with_folder(overrides, parsed.config_dir)), second)
+    typed = _with_folder(overrides, parsed.config_dir)
+    threads.let_waiting_threads_sleep()
+    memory.take_large_pages()
+    # A mistake is answered at once: nothing is begun where one is likely.
+    begins = is_program and hydra_composition.name_what_there_is(overrides)
+    with second_process.begun() if begins else nullcontext() as second:  # before there is a thread
+        if begins:
+            begin_to_load_torch()
+        return _run(*_composed(typed), second)
 
 
 def _check_flags(parsed: Namespace) -> None:

@@ -129,6 +129,27 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def name_what_there_is(overrides: Sequence[str]) -> bool:
+    """Returns whether overrides name choices and options that there are, at a glance: it takes no time.
+
+    What is unusual is taken for a mistake, and values are not looked at. Composing the config finds out.
+    """
+    pairs = [override.partition("=")[::2] for override in overrides]
+    chosen: dict[str, type[Any]] = {"training": TrainingConfig}
+    for group, name in pairs:
+        for schema in SCHEMAS.get(group, ()):
+            if schema.name == name:
+                chosen[group] = schema
+    known = {item.name for item in fields(RunConfig)}
+    for key, value in pairs:
+        group, _, name = key.partition(".")
+        options = {item.name for item in fields(chosen[group])} if group in chosen else {name.partition(".")[0]}
+        is_there = name.partition(".")[0] in options if name else key not in SCHEMAS or key in chosen
+        if group not in known or not value or not is_there:
+            return False
+    return True
+
+
 @environment.refused()
 def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Returns the same as `composed`, of which Hydra does all."""

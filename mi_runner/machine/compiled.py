@@ -40,6 +40,7 @@ from numba.core.caching import (
 from mi_runner.errors import one_line
 from mi_runner.machine import private, sources
 from mi_runner.machine.cache import KERNELS, cache_folder, say_unusable, usable
+from mi_runner.machine.compilation import SPENT
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.kept_digests import kept_digest
 from mi_runner.machine.private import NotPrivate
@@ -67,6 +68,30 @@ _preparing = event.TimingListener()
 """How long kernels were compiled, or read from the cache: what holds numba's lock."""
 
 event.register("numba:compiler_lock", _preparing)
+
+
+class _Compiling(event.Listener):
+    """Adds up how long kernels of this decorator are compiled, each with those that it calls."""
+
+    def __init__(self) -> None:
+        self._began: list[float] = []
+
+    def on_start(self, event: Any) -> None:
+        if _is_ours(event):
+            self._began.append(time.perf_counter())
+
+    def on_end(self, event: Any) -> None:
+        if _is_ours(event):
+            began = self._began.pop()
+            if not self._began:
+                SPENT.seconds += time.perf_counter() - began
+
+
+def _is_ours(event: Any) -> bool:
+    return isinstance(getattr(event.data["dispatcher"], "_cache", None), _OpenedAtFirstUse | _KernelCache)
+
+
+event.register("numba:compile", _Compiling())
 
 
 def clock() -> float:
@@ -255,7 +280,9 @@ class _KernelCache(FunctionCache):
             with _patience.locked(Path(self.cache_path)) as is_ours:
                 if is_ours:
                     super().save_overload(sig, data)
+                SPENT.folder = Path(self.cache_path) if is_ours else None
         except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
+            SPENT.folder = None
             say_unusable(error)
 
 

@@ -18,7 +18,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
-from mi_runner.machine import cache, memory, threads
+from mi_runner.machine import cache, compilation, memory, threads
 from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
 from mi_runner.runs.beside import Beside
@@ -86,7 +86,7 @@ def run(
     names = config.experiment.name, config.dataset.name, config.model.name
     record = new_record(config, command, timings or {})
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
-    beside = beside or Beside(None)
+    beside, compiled_before = beside or Beside(None), compilation.SPENT.seconds
     journal = Journal(record, config, claim, beside, quiet=quiet)
     progress.draw = beside.begin_figures if config.figures else None
 
@@ -116,6 +116,8 @@ def run(
 
         with journal.stage("experiment"):
             result = with_truth(with_predictions(experiment.run(setting), setting), setting)
+        if said := compilation.sentence_since(compiled_before):
+            log.info(said)
         if result.answer:
             record.answer = result.answer
             log.info(result.answer)

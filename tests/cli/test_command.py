@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mi_runner import __version__
 from mi_runner.config import composition
@@ -52,6 +54,40 @@ def test_what_needs_no_torch_imports_none(arguments: list[str], tmp_path: Path) 
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
     assert done.returncode == (2 if "=" in arguments[0] else 0)
     assert not (tmp_path / "outputs/train").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "imported"),
+    [
+        (
+            ["dataset=table", "dataset.path=own.csv", "dataset.target_column=labl"],
+            "no column is named 'labl'",
+            ["pandas"],
+        ),
+        (["model=external", "model.factory=own:factory", "dataset=mod_add"], "no such layer", []),
+        (["checkpoint=other.safetensors", "dataset=mod_add"], "the model has 4", []),
+        (["checkpoint=other.safetensors", "experiment=explanations"], "the model has", ["scipy", "numba"]),
+    ],
+    ids=["table", "factory", "checkpoint", "kernels"],
+)
+def test_a_mistake_in_the_users_own_needs_no_library_but_for_reading_it(
+    arguments: list[str], text: str, imported: list[str], tmp_path: Path
+) -> None:
+    """In the process that works: neither what draws, writes or trains, nor what prints tables."""
+    program = (
+        "import sys; sys.argv = ['mi-run', *sys.argv[1:]]; from mi_runner.__main__ import main; status = main(); "
+        "libraries = ('pandas', 'matplotlib', 'PIL', 'jinja2', 'pyarrow.parquet', 'rich', 'sklearn', 'scipy', 'numba', "
+        "'torchvision', 'torch._dynamo', 'sympy'); "
+        "print([name for name in libraries if name in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    (tmp_path / "own.csv").write_text("age,label\n1,a\n2,b\n3,a\n4,b\n")
+    (tmp_path / "own.py").write_text("def factory():\n    raise ValueError('no such layer')\n")
+    save_file({"a.weight": torch.zeros(3, 4)}, tmp_path / "other.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and text in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1] == str(imported)
 
 
 def test_training_imports_no_compiler(tmp_path: Path) -> None:

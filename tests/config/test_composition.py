@@ -459,3 +459,30 @@ def test_a_text_in_quotes_arrives_as_it_is(text: str) -> None:
     quoted = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
     config = composition.compose([f"output_dir='{quoted}'"])
     assert config.output_dir == text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "there"),
+    [
+        ([], True),
+        (["experiment=ablation", "model=skip", "experiment.targets=[relu]", "seed=3"], True),
+        (["training.epochs=x", "dataset.limit=3"], True),  # values aren't looked at, nor options of what isn't chosen
+        (["experiment=abltion"], False),
+        (["experiment=ablation", "experiment.target=[relu]"], False),
+        (["dataset.labl=3", "dataset=table"], False),
+        (["training.epoch=2"], False),
+        (["sede=1"], False),
+        (["+seed=1"], False),
+        (["seed"], False),
+        (["experiment=[train,ablation]"], False),
+    ],
+)
+def test_a_glance_tells_names_that_there_are(overrides: list[str], there: bool) -> None:
+    assert hydra_composition.name_what_there_is(overrides) == there
+
+
+@pytest.mark.parametrize("group", SCHEMAS)
+def test_a_glance_knows_every_choice_and_option(group: str) -> None:
+    for schema in SCHEMAS[group]:
+        options = [f"{group}.{option.name}=1" for option in fields(schema)]
+        assert hydra_composition.name_what_there_is([f"{group}={schema.name}", *options])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from mi_runner.config.experiments.selftest import Group
 from mi_runner.datasets import algorithms
 from mi_runner.experiments.selftest import checks, experiment
 from mi_runner.experiments.selftest.records import Check, Compared
+from mi_runner.machine import compiled
 from mi_runner.training.model_store import Stored
 
 BY_NAME: dict[str, Check] = {f"{group}/{one.name}": one for group, all_of in checks.CHECKS.items() for one in all_of}
@@ -599,3 +601,17 @@ def test_another_device_is_compared_with_the_cpu() -> None:
     assert len(checks.checks_of([], meta)) == n_of_cpu + len(checks.DEVICES)
     assert [group for group, _ in checks.checks_of(["devices"], meta)] == ["devices"] * len(checks.DEVICES)
     assert not checks.checks_of(["devices"], cpu)
+
+
+def test_the_seconds_of_a_check_leave_out_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five seconds three are spent on kernels."""
+    now, kernels = [100.0], SimpleNamespace(done=False, duration=0.0)
+    monkeypatch.setattr(compiled, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(compiled, "_preparing", kernels)
+
+    def compare() -> Compared:
+        now[0] += 5
+        kernels.done, kernels.duration = True, 3.0
+        return Compared(1.0, 1.0)
+
+    assert experiment.row_of("circuits", Check("slow", "a sentence", compare))["seconds"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import numba
 import pytest
 from filelock import FileLock
 
-from mi_runner.machine import compiled
+from mi_runner.machine import compilation, compiled
 
 SOURCE = """
 from numba import njit
@@ -186,3 +187,27 @@ def test_the_clock_stands_still_while_code_is_compiled_or_read_from_the_cache(tm
     own = compiled.clock()
     time.sleep(0.05)
     assert compiled.clock() - own >= 0.05  # otherwise it goes on
+
+
+def test_how_long_kernels_were_compiled_is_said_with_their_folder(tmp_path: Path, folder: Path) -> None:
+    """Of this decorator's alone, each with those that it calls; nothing is said where all came from the cache."""
+    began = compilation.SPENT.seconds
+    first = loaded(tmp_path)
+    assert numba.njit(lambda number: number + 1)(1) == 2 and compilation.sentence_since(began) == ""
+    took = time.perf_counter()
+    assert first.four_times(3) == 12
+    took = time.perf_counter() - took
+    assert 0 < compilation.SPENT.seconds - began < took
+    said = compilation.sentence_since(began)
+    assert re.fullmatch(rf"compiled kernels in \d+\.\d s; the next run finds them in {folder}", said)
+    began = compilation.SPENT.seconds
+    assert loaded(tmp_path).four_times(3) == 12 and compilation.sentence_since(began) == ""
+
+
+def test_without_a_cache_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(compilation.SPENT, "folder", None)
+    began = compilation.SPENT.seconds
+    assert loaded(tmp_path).double(3) == 6
+    assert re.fullmatch(r"compiled kernels in \d+\.\d s", compilation.sentence_since(began))

@@ -15,7 +15,13 @@ METRICS = TableType(
         Note("found", "the value of the method; empty where it ended with an error"),
         Note("tolerance", "how far the two may be apart"),
         share("ok", "whether they are no further apart"),
-        Measure("seconds", "time of the check", SECONDS, within=NOT_NEGATIVE, better="less"),
+        Measure(
+            "seconds",
+            "time of the check, without the compilation of kernels",
+            SECONDS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
         Note("error", "how the method ended, where it ended with an error"),
     ),
 )
