@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mi_runner.runs.record import RunRecord
-    from mi_runner.sweeps.sweep_tables import Collected
+    from mi_runner.sweeps.collected import Collected
 
 MOST_ROWS = 12
 """Rows of the headline table."""

@@ -11,7 +11,7 @@ from mi_runner.program.saved_run import Run
 from mi_runner.program.saved_sweep import Sweep
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN
-from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps.collected import collect
 from mi_runner.sweeps.sweep_plan import read_plan
 
 MOST_NAMED = 5
@@ -69,7 +69,7 @@ def open_sweep(folder: str | os.PathLike[str]) -> Sweep:
         if os.path.lexists(path / run_folder.RECORD):
             raise ConfigError(f"{path} is the folder of one run: type mi_runner.open({str(folder)!r}).")
         raise ConfigError(f"{path} has no {PLAN}, so it isn't the folder of a sweep.{_nearby(path)}")
-    return Sweep(path, sweep_tables.collect(read_plan(path), path))
+    return Sweep(path, collect(read_plan(path), path))
 
 
 def _existing(folder: str | os.PathLike[str]) -> Path:

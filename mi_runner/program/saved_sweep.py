@@ -18,9 +18,9 @@ from mi_runner.runs.report import run_report, tables
 from mi_runner.runs.report.tables import shown
 from mi_runner.runs.saved_tables import read_frame
 from mi_runner.sweeps import sweep_answer, sweep_tables
+from mi_runner.sweeps.collected import Collected
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY, own_name
 from mi_runner.sweeps.sweep_result import best_job
-from mi_runner.sweeps.sweep_tables import Collected
 from mi_runner.tables.cell_types import CellType, typed
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
@@ -85,7 +85,7 @@ class Sweep:
     @cached_property
     def _headline(self) -> tuple[str, list[sweep_tables.Row]]:
         found = self.collected
-        return sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
+        return sweep_tables.headline(found.counted, found.summed, found.plan.objective)
 
     @property
     def title(self) -> str:
@@ -122,7 +122,9 @@ class Sweep:
         )
         if self.plan.of:
             return f"{said} {sweep_answer.read(self.folder)}".rstrip()
-        by_values = [one for one in sweep_tables.metrics_by_values(self.collected.jobs, self.plan.objective) if one[1]]
+        by_values = [
+            one for one in sweep_tables.metrics_by_values(self.collected.counted, self.plan.objective) if one[1]
+        ]
         if by_values:
             name = next(iter(by_values[0][1]))
             several = any(spread.n > 1 for _, spreads in by_values for spread in spreads.values())

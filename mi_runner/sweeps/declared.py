@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.tables.declaration import (
     COUNT,
@@ -107,7 +108,9 @@ def declarations_of_sweep(experiments: Iterable[str], swept: Sequence[str] = ())
     Args:
         swept: the keys whose values are swept; they name options, so nothing is said of them.
     """
+    experiments = list(experiments)
     found = [declarations_of(experiment) for experiment in experiments]
+    in_parts = [declarations_of(schema.name) for schema in EXPERIMENTS if schema.name in experiments and schema.part_of]
     measured = [column for one in found for column in _columns(one, "metrics")]
     named = [*measured, *(column for one in found for column in _columns(one, "summary"))]
     numbers = [number for one in found for number in one.summary]
@@ -117,9 +120,14 @@ def declarations_of_sweep(experiments: Iterable[str], swept: Sequence[str] = ())
             _joined(SWEEP_SUMMARY, _unlike(swept, named)),
             _joined(JOBS, numbers),
             FAILURES,
+            *(table for one in in_parts for table in one.tables),
             _joined(HEADLINE, [*_unlike(swept, named), *numbers, *_over_seeds([*named, *numbers])]),
         ),
-        figures=(*FIGURES, *(figure for one in found for figure in one.figures if figure.name.startswith("sweep_"))),
+        figures=(
+            *FIGURES,
+            *(figure for one in found for figure in one.figures if figure.name.startswith("sweep_")),
+            *(figure for one in in_parts for figure in one.figures if not figure.name.startswith("sweep_")),
+        ),
         compared=(
             _joined(PAIRS, _unlike(swept, [column for one in found for column in _columns(one, "predictions")])),
             *(table for one in found for table in one.compared),

@@ -17,9 +17,10 @@ from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
 from mi_runner.sweeps import sweep_answer, sweep_tables
+from mi_runner.sweeps.collected import Collected, collect
 from mi_runner.sweeps.declared import FAILURES, HEADLINE, JOBS, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
-from mi_runner.sweeps.sweep_tables import Collected, Ended, Row
+from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.declaration import Declarations
 from mi_runner.tables.names import ALL, NONE
@@ -53,7 +54,7 @@ def make_again(folder: Path) -> Path:
     """
     plan = read_plan(folder)
     write_missing(plan, folder)
-    return write_sweep_report(sweep_tables.collect(plan, folder))
+    return write_sweep_report(collect(plan, folder))
 
 
 def write_missing(plan: Plan, folder: Path) -> None:
@@ -124,7 +125,7 @@ def files_of(folder: Path) -> list[run_report.File]:
 
 def _first_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
     """Returns the tables that answer: the jobs that are not as they should be, and the headline."""
-    title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
+    title, shown = sweep_tables.headline(found.counted, found.summed, found.plan.objective)
     headline = _table(HEADLINE.name, shown, declared, title)
     return [*failures_table(found.jobs, declared), *([headline] if headline else [])]
 
@@ -141,7 +142,7 @@ def _more_tables(found: Collected, declared: Declarations) -> list[tables.Table]
     listed = _table(JOBS.name, rows, declared, JOBS.caption, len(found.jobs))
     of_folder = [
         tables.table(name, content, declared, path.name)
-        for name, path in tables.of_folder(found.folder, ["sweep_summary", "sweep"])
+        for name, path in tables.of_folder(found.folder, ["metrics", "sweep_summary", "sweep"])
         if (content := tables.read(path, tables.MOST_ROWS)) is not None
     ]
     return [*([_linked(listed, found.jobs)] if listed else []), *of_folder]

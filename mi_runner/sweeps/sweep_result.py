@@ -16,12 +16,14 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables
+from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables, wholes
+from mi_runner.sweeps.collected import Collected, collect
 from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
-from mi_runner.sweeps.sweep_tables import Collected, Ended
+from mi_runner.sweeps.sweep_tables import Ended
 from mi_runner.tables import console
 from mi_runner.tables.declaration import COUNT
+from mi_runner.tables.whole_numbers import in_short
 
 if TYPE_CHECKING:
     from mi_runner.experiments import Drawing
@@ -33,16 +35,18 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     Args:
         known: states of jobs that their folders can't tell.
     """
-    found = sweep_tables.collect(plan, folder, known)
     try:
-        _write(found)
+        made = wholes.make(plan, folder, sweep_tables.ended(plan, folder, known))
+        found = collect(plan, folder, known)
+        _write(found, made.answers)
     except OSError as error:
         return not_written(folder, error, "mi-run")
     write_page(plan, folder, partial(sweep_report.write_sweep_report, found))
     point_latest(folder)
     _print_headline(found)
     _say_what_differs(found)
-    return end(folder, found.jobs)
+    status = end(folder, found.jobs)
+    return ExitStatus.FAILED if made.failed and status == ExitStatus.DONE else status
 
 
 def not_written(folder: Path, error: OSError, command: str) -> int:
@@ -83,8 +87,11 @@ def is_done(folder: Path) -> bool:
     return all(states.job_state(folder, job.number).done for job in plan.jobs)
 
 
-def _write(found: Collected) -> None:
+def _write(found: Collected, answers: Sequence[str]) -> None:
     """Writes the tables of a sweep, those of a comparison of its networks, and then the figures.
+
+    Args:
+        answers: what is said besides that of the comparison.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -92,6 +99,7 @@ def _write(found: Collected) -> None:
     place = RunFolder(found.folder)
     place.write_table(SWEEP.name, found.rows)
     if not found.summed:
+        sweep_answer.write(found.folder, "\n".join(answers))
         with suppress(FileNotFoundError):
             (found.folder / f"{SWEEP_SUMMARY.name}.csv").unlink()
         return
@@ -99,10 +107,11 @@ def _write(found: Collected) -> None:
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
 
-    compared = sweep_comparison.compare(found.jobs)
+    numbers = {job.job.number for whole in wholes.find(found.plan, found.jobs) for _, job in whole.jobs}
+    compared = sweep_comparison.compare([job for job in found.jobs if job.job.number not in numbers])
     for name, table in compared.tables.items():
         place.write_table(f"sweep_{name}", table)
-    sweep_answer.write(found.folder, "\n".join(compared.answers))
+    sweep_answer.write(found.folder, "\n".join([*answers, *compared.answers]))
     for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
     for name, drawing in compared.figures.items():
@@ -118,16 +127,16 @@ def _drawn(found: Collected) -> dict[str, Drawing]:
     """Returns the figures of the summary: of the metrics by swept values, and of the rows of the jobs' tables."""
     from mi_runner.sweeps import sweep_figures
 
-    by_values = [item for item in sweep_tables.metrics_by_values(found.jobs, found.plan.objective) if item[1]]
+    by_values = [item for item in sweep_tables.metrics_by_values(found.counted, found.plan.objective) if item[1]]
     drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
-    combination = list(dict.fromkeys(key for one in found.jobs for key in one.combination))
-    short = sweep_tables.short_checkpoints(found.jobs)
+    combination = list(dict.fromkeys(key for one in found.counted for key in one.combination))
+    short = sweep_tables.short_checkpoints(found.counted)
     measured = [
         replace(one, name=sweep_tables.in_short(one.name, short))
         for one in found.summed
         if one.measure == sweep_tables.HEADLINE
     ]
-    common = {key: column for one in found.jobs for key, column in one.common_names.items()}
+    common = {key: column for one in found.counted for key, column in one.common_names.items()}
     by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
     return drawn | ({} if by_row is None else {"sweep_rows": by_row})
 
@@ -143,7 +152,7 @@ def write_page(plan: Plan, folder: Path, write: Callable[[], Path]) -> None:
 
 def _print_headline(found: Collected) -> None:
     """Prints the headline, and the best job of a search."""
-    title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
+    title, shown = sweep_tables.headline(found.counted, found.summed, found.plan.objective)
     if shown:
         console.table(title, shown, counts=_counts(found, shown[0]))
     if text := sweep_answer.read(found.folder):
@@ -169,13 +178,13 @@ def _say_what_differs(found: Collected) -> None:
             codes.setdefault(one.code, []).append(one.job.number)
     if len(codes) > 1:
         for code, numbers in codes.items():
-            console.error(f"code {code} ran jobs {_ranges(numbers)}: not all rows are by the same code")
+            console.error(f"code {code} ran jobs {in_short(numbers)}: not all rows are by the same code")
     unnamed = [one.job.number for one in found.jobs if one.state.done and one.keys is None]
     if unnamed:
         console.error(
-            f"jobs {_ranges(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version of "
-            f"mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type mi-run -m resume={found.folder} to "
-            "run them again."
+            f"jobs {in_short(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version "
+            "of mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type "
+            f"mi-run -m resume={found.folder} to run them again."
         )
 
 
@@ -191,17 +200,6 @@ def best_job(plan: Plan, jobs: Sequence[Ended]) -> str | None:
         if n == 1:
             return text
         which = "highest" if better is max else "lowest"
-        also = f"; job{'s' if len(equal) > 1 else ''} {_ranges(equal)} {'have' if len(equal) > 1 else 'has'} the same"
+        also = f"; job{'s' if len(equal) > 1 else ''} {in_short(equal)} {'have' if len(equal) > 1 else 'has'} the same"
         return f"{text}, the {which} of {n} jobs, chosen by its number without a test{also if equal else ''}"
     return None
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Returns ascending numbers in short: 0-3, 7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

@@ -168,36 +168,6 @@ def _fault(one: Ended) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Collected:
-    """All that the folders of a sweep's jobs say.
-
-    Attributes:
-        plan: of the sweep.
-        folder: the sweep's.
-        jobs: what became of each.
-        rows: of sweep.csv.
-        summed: what sweep_summary.csv has.
-    """
-
-    plan: Plan
-    folder: Path
-    jobs: Sequence[Ended]
-    rows: Sequence[Row]
-    summed: Sequence[Summed]
-
-
-def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> Collected:
-    """Returns what the folders of a sweep's jobs say; each of their tables is read once.
-
-    Args:
-        known: states of jobs that their folders can't tell.
-    """
-    jobs = ended(plan, folder, known)
-    rows = all_rows(jobs)
-    return Collected(plan, folder, jobs, rows, summary(jobs, rows, plan.swept))
-
-
 def short_checkpoints(jobs: Sequence[Ended]) -> dict[str, str]:
     """Returns for each checkpoint that is swept, as it was typed, a name that is as short as it is clear."""
     return short_names(str(job.job.swept[CHECKPOINT]) for job in jobs if CHECKPOINT in job.job.swept)

@@ -1,8 +1,9 @@
-"""How a whole number of any size is written in a sentence."""
+"""How whole numbers are written in a sentence: one of any size, and many."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -16,3 +17,14 @@ def large(n: int) -> str:
     if leading >= 1000:  # rounded up, or the logarithm was rounded down
         leading, exponent = round(leading / 10), exponent + 1
     return f"{sign}{leading / 100:.2f}·10{str(exponent).translate(_RAISED)}"
+
+
+def in_short(numbers: Sequence[int]) -> str:
+    """Returns ascending numbers in short: 0-3, 7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

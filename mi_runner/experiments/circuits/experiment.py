@@ -23,14 +23,12 @@ from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.exact import by_search
 from mi_runner.experiments.circuits.halved import by_halves
 from mi_runner.experiments.circuits.merged_parts import merge_parts
-from mi_runner.experiments.circuits.one_part import OF_PART, about_part, by_part, check_part, part_refused
+from mi_runner.experiments.circuits.one_part import about_part, by_part, check_part, part_refused
 from mi_runner.experiments.circuits.output import Asked, OfOutput
 from mi_runner.experiments.circuits.results import result_of, summary_names
 from mi_runner.experiments.circuits.sampled import by_sample
 from mi_runner.experiments.circuits.shared import compare_two
-from mi_runner.experiments.circuits.tables import (
-    DECLARED,
-)
+from mi_runner.experiments.circuits.tables import DECLARED, OF_PART
 from mi_runner.experiments.common.circuit_search import n_circuits, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth

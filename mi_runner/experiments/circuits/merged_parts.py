@@ -18,9 +18,9 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, SavedRun
 from mi_runner.experiments.circuits.exact import Searched, judging_examples, listing_order, most_listed, summed_up
 from mi_runner.experiments.circuits.networks import recorded_of
-from mi_runner.experiments.circuits.one_part import OF_PART
 from mi_runner.experiments.circuits.output import Asked, OfOutput
 from mi_runner.experiments.circuits.results import result_of
+from mi_runner.experiments.circuits.tables import OF_PART
 from mi_runner.experiments.common.judging import analysed_parts
 from mi_runner.experiments.common.known_truth import known_truth
 from mi_runner.methods.circuits.census import first_in_order

@@ -14,6 +14,7 @@ from torch import Tensor
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import SavedRun
+from mi_runner.experiments.circuits.tables import OF_PART
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
@@ -74,6 +75,9 @@ def read_network(run: SavedRun) -> Network:
             why = f"by method={method}, and valid circuits are compared where all of them are counted"
             raise ConfigError(f"{run.name} counts circuits {why}. Type experiment.method=census.")
     tensors, attrs = run.tensors("circuits"), table.attrs
+    if (of_part := attrs.get(OF_PART)) is not None:
+        which = f"part {of_part['number']} of {of_part['of']}"
+        raise ConfigError(f"{run.name} counts {which} of the circuits alone, and networks are compared by all.")
     part, valid = saved_part(attrs, tensors), table[table["valid"]]
     on = recorded_of(tensors, attrs)
     family = {name: str(attrs.get(name, default)) for name, default in (("ablation", "zero"), ("inputs", "all"))}

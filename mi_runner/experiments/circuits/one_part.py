@@ -36,9 +36,6 @@ from mi_runner.methods.circuits.table import add_levels
 from mi_runner.tables.declaration import names_of
 from mi_runner.tables.whole_numbers import large
 
-OF_PART = "part"
-"""What the description of circuits.parquet has besides where a part is counted; see `about_part`."""
-
 
 def check_part(config: CircuitsConfig) -> None:
     """Checks which part of a census is asked for.

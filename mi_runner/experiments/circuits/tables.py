@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from mi_runner.methods.circuits.search import CircuitSearch
     from mi_runner.methods.circuits.table import JudgedElsewhere
 
+OF_PART = "part"
+"""What the description of circuits.parquet has besides where a part is counted; see `one_part.about_part`."""
+
 OF_PAIRS = (
     Measure(
         "pairs_contained",
