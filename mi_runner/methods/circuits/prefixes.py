@@ -104,7 +104,7 @@ def prefixes_of(
     """
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
     used = np.arange(every_input if space.inputs == "all" else 1, every_input + 1, dtype=np.int64)
-    index = np.broadcast_to(np.arange(n), (len(used), n))
+    index = np.tile(np.arange(n), (len(used), 1))
     roots = Prefixes(np.zeros(len(used), dtype=np.uint64), used, np.ascontiguousarray(x.T), index)
     batch: list[Prefixes] = []
     missing = most
