@@ -30,8 +30,7 @@ from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.last_layers import NARROW
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits import census as census_module
-from mi_runner.methods.circuits import device_measures, prefixes
+from mi_runner.methods.circuits import blocks, device_measures, prefixes
 from mi_runner.methods.circuits.ablation import ABLATIONS, means_of
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.circuit import Circuit
@@ -41,7 +40,7 @@ from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kernels.activations import activate
-from mi_runner.methods.circuits.kernels.census import circuits_of
+from mi_runner.methods.circuits.kernels.random_order import circuits_of
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.overlaps import overlaps
@@ -439,7 +438,7 @@ def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: i
 def test_a_census_counts_what_the_table_has(
     sizes: tuple[int, ...], block: int, choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census_module, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=block)
     examples = examples_of(part, n=150)
     table, space = all_of(part, examples, **choices), CircuitSpace(sizes)

@@ -13,8 +13,9 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits import pieces
 from mi_runner.methods.circuits.census import first_in_order, take_census
+from mi_runner.methods.circuits.choices import choices_of
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.pieces import Dealer, Dealing, choices_of, circuits_below, heads_of, nodes_at
+from mi_runner.methods.circuits.pieces import Dealer, Dealing, circuits_below, heads_of, nodes_at
 from mi_runner.methods.circuits.prefixes import completions, prefixes_of
 from mi_runner.methods.circuits.search import count_circuits, salt_of, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace

@@ -19,6 +19,7 @@ from mi_runner.experiments.circuits import exact
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.discovery import judgement as discovery_judgement
 from mi_runner.graph.chain import Layer, Part
+from mi_runner.methods.circuits import blocks
 from mi_runner.methods.circuits import census as census_module
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.edges import Edges, bits_of
@@ -119,7 +120,7 @@ def test_a_census_rounds_half_integers_to_even(
     block: int, seed: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each circuit by its definition, in Python's whole numbers of quarters."""
-    monkeypatch.setattr(census_module, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     part = halves_part(sizes, seed)
     grid = list(itertools.product(range(-2, 4), repeat=2))
     x = torch.tensor(grid, dtype=torch.float32)

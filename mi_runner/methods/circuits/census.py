@@ -1,30 +1,33 @@
 """Exact counts of circuits by active neurons, kept edges and correct answers, for spaces too large for a table.
 
 Letters: B examples, D distinct ones, C blocks of them, K circuits, T threads, J neurons of the last hidden layer and Q
-choices of each (see `kernels.evaluation` and `kernels.class_census`).
+choices of each (see `kernels.evaluation` and `kernels.blocks`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
-from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, check_outputs, group_examples
-from mi_runner.methods.circuits.kernels import census as kernels
-from mi_runner.methods.circuits.kernels import class_census as class_kernels
-from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece, choices_of
+from mi_runner.methods.circuits.blocks import blocked
+from mi_runner.methods.circuits.choices import bits_of_choices, choices_of, ways_to_choose
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, group_examples
+from mi_runner.methods.circuits.kernels.census import count_items
+from mi_runner.methods.circuits.kernels.random_order import circuits_of, rank_of
+from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece
 from mi_runner.methods.circuits.prefixes import Prefixes, kernel_layers, prefixes_of
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
-
-BLOCK = 256
-"""Largest number of examples in a block that a census decides together."""
 
 COUNTED_AT_ONCE = 400_000_000
 """About how many circuits a batch has, at most; progress is reported after each batch."""
@@ -37,6 +40,9 @@ BYTES_AT_ONCE = 1 << 27
 
 ITEMS_OF_THREAD = 64
 """A thread has at least so many items, where there are enough."""
+
+TURNS = 8
+"""About how often a thread takes items of a batch; a thread that is slower takes fewer."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +93,26 @@ def take_census(
     check_piece(piece)
     refuse_falling(part.layers[-1])
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
-    blocked, n_threads = _blocked(group_examples(part.layers[-1], examples)), get_num_threads()
-    choices, n_circuits = choices_of(space), Dealing(space, piece).n_circuits()
-    totals = _Totals(
-        np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64),
-        np.zeros((n_threads, part.sizes[-2], len(choices)), dtype=np.int64),
-        np.zeros(space.n_edges, dtype=np.int64),
+    examples_in_blocks = blocked(group_examples(part.layers[-1], examples))
+    dealing, n_threads = Dealing(space, piece), get_num_threads()
+    totals = _Totals.zeros(space, len(examples), n_threads)
+    sample = _Sample(min(most_listed, dealing.n_circuits()), np.uint64(salt), n_threads)
+    choices = choices_of(space)
+    given = (
+        *kernel_layers(part, means, has_several=True),
+        examples_in_blocks.arrays,
+        choices,
+        ways_to_choose(space),
     )
-    sample = _Sample(min(most_listed, n_circuits), np.uint64(salt), n_threads)
-    with (progress or Progress()).bar("circuits", n_circuits) as advance:
-        for work in _works(part, space, means, blocked.x, piece, n_threads):
-            _count(part, space, means, blocked, work, choices, least_correct, totals, sample)
+    order = bits_of_choices(space, choices), sample.salt
+    counting = _Counting(space, examples_in_blocks.places, given, least_correct, totals, order, sample)
+    with (progress or Progress()).bar("circuits", dealing.n_circuits()) as advance:
+        for work in _works(part, space, means, examples_in_blocks.x, dealing, n_threads):
+            n_valid = counting.count(work, n_threads)
+            totals.add_prefixes(space, work.prefixes.bits[work.item_prefix], n_valid)
             sample.gather()
             advance(work.n_circuits)
-    _add_edges(space, totals.rows.sum(0), choices, totals.edge_counts)
-    return Census(totals.counts.sum(0), totals.edge_counts), sample.circuits()
+    return Census(totals.counts.sum(0), totals.edge_counts(space)), sample.circuits()
 
 
 def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
@@ -115,17 +126,17 @@ def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
     """
     if len(circuits) <= most:
         return np.sort(circuits)
-    ranks = kernels.rank_of.py_func(circuits, np.uint64(salt))
+    ranks = rank_of.py_func(circuits, np.uint64(salt))
     return np.sort(circuits[np.argpartition(ranks, most)[:most]])
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Some circuits: those of items, which are a prefix and a head each. See `kernels.census.census_prefixes`.
+    """Some circuits: those of items, which are a prefix and a head each. See `kernels.census.count_items`.
 
     Attributes:
         prefixes: of the items.
-        item_prefix, item_heads: as for the kernels.
+        item_prefix, item_heads: as for the kernel.
         n_circuits: how many circuits they are together.
     """
 
@@ -136,10 +147,9 @@ class _Work:
 
 
 def _works(
-    part: Part, space: CircuitSpace, means: Means | None, x: np.ndarray, piece: Piece, n_threads: int
+    part: Part, space: CircuitSpace, means: Means | None, x: np.ndarray, dealing: Dealing, n_threads: int
 ) -> Iterator[_Work]:
     """Yields the circuits of a piece in batches of about COUNTED_AT_ONCE."""
-    dealing = Dealing(space, piece)
     dealer, n_neurons = Dealer(dealing), dealing.n_head_neurons(ITEMS_OF_THREAD * n_threads)
     at_once = min(PREFIXES_AT_ONCE, max(1, BYTES_AT_ONCE // (4 * part.sizes[-3] * len(x))))
     for prefixes in prefixes_of(part, space, x, at_once, means, dealer.chosen):
@@ -151,7 +161,8 @@ def _works(
         order = np.lexsort((-circuits, item_prefix)) if n_neurons else np.argsort(-circuits, kind="stable")
         batch = (np.cumsum(circuits[order]) / COUNTED_AT_ONCE).astype(np.int64)
         for items in np.split(order, np.flatnonzero(np.diff(batch)) + 1):
-            yield _Work(prefixes, item_prefix[items], item_heads[items], int(circuits[items].sum()))
+            chosen = np.ascontiguousarray(item_heads[items])
+            yield _Work(prefixes, item_prefix[items], chosen, int(circuits[items].sum()))
 
 
 @dataclass(frozen=True)
@@ -161,61 +172,106 @@ class _Totals:
     Attributes:
         counts: `(T, n_hidden + 1, n_edges + 1, B + 1)`, the counts of each of T threads.
         rows: `(T, J, Q)`, the valid circuits with each choice of each neuron of the last hidden layer.
-        edge_counts: as in `Census`, at first of the edges of prefixes alone.
+        before: the valid circuits that keep each edge before this layer.
     """
 
     counts: np.ndarray
     rows: np.ndarray
-    edge_counts: np.ndarray
+    before: np.ndarray
+
+    @staticmethod
+    def zeros(space: CircuitSpace, n_examples: int, n_threads: int) -> _Totals:
+        """Returns the totals of no circuit."""
+        n_choices = len(choices_of(space))
+        return _Totals(
+            np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, n_examples + 1), dtype=np.int64),
+            np.zeros((n_threads, space.sizes[-2], n_choices), dtype=np.int64),
+            np.zeros(space.offsets[-2], dtype=np.int64),
+        )
+
+    def add_prefixes(self, space: CircuitSpace, prefixes: np.ndarray, n_valid: np.ndarray) -> None:
+        """Adds the edges of prefixes `(K,)`, as bits, each with so many valid circuits `(K,)`."""
+        for bit in range(space.offsets[-2]):
+            self.before[bit] += n_valid[prefixes >> np.uint64(bit) & np.uint64(1) == 1].sum()
+
+    def edge_counts(self, space: CircuitSpace) -> np.ndarray:
+        """Returns the valid circuits that keep each edge, `(n_edges,)`."""
+        n_in, _, n_out = space.sizes[-3:]
+        rows, (inputs, outputs) = self.rows.sum(0), choices_of(space).T
+        into = np.stack([rows[:, inputs >> i & 1 == 1].sum(1) for i in range(n_in)], axis=1)  # (J, n)
+        out = np.stack([rows[:, outputs >> k & 1 == 1].sum(1) for k in range(n_out)])  # (K, J)
+        return np.concatenate([self.before, into.reshape(-1), out.reshape(-1)])
 
 
-def _count(
-    part: Part,
-    space: CircuitSpace,
-    means: Means | None,
-    blocked: _Blocked,
-    work: _Work,
-    choices: np.ndarray,
-    least_correct: int,
-    totals: _Totals,
-    sample: _Sample,
-) -> None:
-    """Adds some circuits to the totals, and lists the valid ones of the sample."""
-    prefixes, n_valid = work.prefixes, np.zeros(len(work.item_prefix), dtype=np.int64)
-    n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
-    has_several = blocked.wanted.ndim == 1
-    kernel = class_kernels.census_class_prefixes if has_several else kernels.census_prefixes
-    kernel(
-        prefixes.bits,
-        prefixes.active,
-        prefixes.vectors,
-        prefixes.index,
-        work.item_prefix,
-        work.item_heads,
-        *kernel_layers(part, means, has_several=has_several),
-        blocked.blocks,
-        blocked.sizes,
-        blocked.wanted,
-        *((choices, space.inputs == "all") if has_several else ()),
-        least_correct,
-        np.stack([_active_in(space, prefixes.bits, space.offsets[-2]), n_edges], axis=1),
-        totals.counts,
-        n_valid,
-        totals.rows,
-        np.array(space.offsets[-2:], dtype=np.int64),
-        sample.salt,
-        sample.most,
-        sample.beyond,
-        sample.n_listed,
-        sample.listed,
-    )
-    bits = prefixes.bits[work.item_prefix]
-    for bit in range(space.offsets[-2]):
-        totals.edge_counts[bit] += n_valid[bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
+@dataclass(frozen=True)
+class _Counting:
+    """Counts circuits in threads; what it finds is added to the totals and the sample.
+
+    Attributes:
+        space: of the circuits.
+        places: the example at each place of the blocks.
+        given: the layers, the blocks, the choices and the ways to choose, as the kernel takes them.
+        least_correct: a circuit with at least so many correct answers is valid.
+        order: as for the kernel.
+        totals, sample: each thread adds to its own.
+    """
+
+    space: CircuitSpace
+    places: np.ndarray
+    given: tuple[Any, ...]
+    least_correct: int
+    totals: _Totals
+    order: tuple[np.ndarray, np.uint64]
+    sample: _Sample
+
+    def count(self, work: _Work, n_threads: int) -> np.ndarray:
+        """Counts these circuits, and returns how many of each item are valid, `(items,)` int64."""
+        n_valid, prefixes = np.zeros(len(work.item_prefix), dtype=np.int64), self._prefixes(work.prefixes)
+        self._count(0, prefixes, work, n_valid, slice(0))  # without items: so it is compiled by one thread
+        step = -(-len(n_valid) // (TURNS * n_threads))
+        left = deque(slice(first, first + step) for first in range(0, len(n_valid), step))
+
+        def take_turns(thread: int) -> None:
+            with suppress(IndexError):
+                while True:
+                    self._count(thread, prefixes, work, n_valid, left.popleft())
+
+        with ThreadPoolExecutor(n_threads) as threads:
+            try:
+                list(threads.map(take_turns, range(n_threads)))
+            except BaseException:
+                left.clear()  # so that the threads end soon
+                raise
+        return n_valid
+
+    def _count(
+        self, thread: int, prefixes: tuple[np.ndarray, ...], work: _Work, n_valid: np.ndarray, items: slice
+    ) -> None:
+        """Counts the circuits of some items as one of the threads."""
+        sample = self.sample
+        count_items(
+            thread,
+            prefixes,
+            (work.item_prefix[items], work.item_heads[items]),
+            *self.given,
+            self.space.inputs == "all",
+            self.least_correct,
+            (self.totals.counts, self.totals.rows, n_valid[items]),
+            self.order,
+            (sample.most, sample.beyond, sample.n_listed, sample.listed),
+        )
+
+    def _prefixes(self, prefixes: Prefixes) -> tuple[np.ndarray, ...]:
+        """Returns prefixes as the kernel takes them, with the neurons' values at each place of the blocks."""
+        space = self.space
+        n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
+        n_nodes = _active_in(space, prefixes.bits, space.offsets[-2])
+        vectors = np.ascontiguousarray(prefixes.vectors[:, self.places])
+        return prefixes.bits, prefixes.active, n_nodes, n_edges, vectors, np.ascontiguousarray(prefixes.index)
 
 
 class _Sample:
-    """Collects the valid circuits that come first in a random order; see `kernels.census.census_prefixes`.
+    """Collects the valid circuits that come first in a random order; see `kernels.random_order`.
 
     Attributes:
         most: the size of the sample.
@@ -246,74 +302,10 @@ class _Sample:
     def circuits(self) -> np.ndarray:
         """Returns the circuits of the sample `(K,)` uint64, sorted by their bits."""
         self.gather(all_of_them=True)
-        return np.sort(kernels.circuits_of(self.first, self.salt))
+        return np.sort(circuits_of(self.first, self.salt))
 
 
 def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
     """Returns, for each circuit, the active neurons among those with incoming edges below the bit `end`."""
     masks = [mask for mask in space.neuron_masks() if mask < 1 << end]
     return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
-
-
-def _add_edges(space: CircuitSpace, rows: np.ndarray, choices: np.ndarray, edge_counts: np.ndarray) -> None:
-    """Adds to `edge_counts` the valid circuits that keep each edge into and out of the last hidden layer.
-
-    Args:
-        rows: `(J, Q)`, valid circuits with each choice of each neuron.
-    """
-    hidden, output = space.offsets[-2:]
-    n_in, n_neurons, n_out = space.sizes[-3:]
-    for i in range(n_in):  # the edges from i into each neuron, and from each neuron to k
-        edge_counts[hidden + i : output : n_in] += rows[:, choices[:, 0] >> i & 1 == 1].sum(1)
-    for k in range(n_out):
-        first = output + k * n_neurons
-        edge_counts[first : first + n_neurons] += rows[:, choices[:, 1] >> k & 1 == 1].sum(1)
-
-
-@dataclass(frozen=True)
-class _Blocked:
-    """Distinct examples, sorted into blocks of similar ones; see `kernels.census` and `kernels.class_census`.
-
-    Attributes:
-        x: `(D, n_0)`, the inputs in this order.
-        blocks, sizes: as for the kernels. An example that occurs several times is a block of its own.
-        wanted: the bounds of the correct answers `(2, C)` float32, or of several outputs the correct classes `(C,)`.
-    """
-
-    x: np.ndarray
-    blocks: np.ndarray
-    sizes: np.ndarray
-    wanted: np.ndarray
-
-
-def _blocked(grouped: GroupedExamples) -> _Blocked:
-    """Returns the examples in blocks; examples that occur once share a block with similar ones."""
-    x: list[np.ndarray] = []
-    sizes: list[float] = []
-    wanted: list[np.ndarray] = []
-    n_wanted = 1 if grouped.wanted.dtype == np.int64 else 2  # what is said of the correct answer
-    for group in range(len(grouped.groups) - 1):
-        members = slice(grouped.groups[group], grouped.groups[group + 1])
-        rows, size = grouped.x[members], grouped.sizes[group]
-        alone = np.arange(len(rows))
-        for block in _near(rows, alone) if size == 1 else alone[:, None]:
-            x.append(rows[block])
-            sizes.append(size * len(block))
-            wanted.append(grouped.wanted[group, :n_wanted])
-    return _Blocked(
-        x=np.ascontiguousarray(np.concatenate(x)),
-        blocks=np.concatenate([[0], np.cumsum([len(block) for block in x])]).astype(np.int64),
-        sizes=np.array(sizes, dtype=np.float32),
-        wanted=np.ascontiguousarray(np.array(wanted).T[0] if n_wanted == 1 else np.array(wanted).T),
-    )
-
-
-def _near(x: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the members in blocks of at most BLOCK, by halving along the input with the largest range."""
-    if len(members) <= BLOCK:
-        yield members
-        return
-    widest = np.argmax(np.ptp(x[members], axis=0))
-    ordered = members[np.argsort(x[members, widest], kind="stable")]
-    yield from _near(x, ordered[: len(ordered) // 2])
-    yield from _near(x, ordered[len(ordered) // 2 :])

@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mi_runner.errors import ArgumentError
+from mi_runner.methods.circuits.choices import choices_of
 from mi_runner.methods.circuits.prefixes import completions, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace, ways_into_layer
 
@@ -45,16 +46,6 @@ def check_piece(piece: Piece) -> None:
         raise ArgumentError("piece", piece, "there is at least one piece:", "give (1, 1).")
     if not 1 <= number <= of:
         raise ArgumentError("piece", piece, f"there are {of} pieces:", f"give (1, {of}) to ({of}, {of}).")
-
-
-def choices_of(space: CircuitSpace) -> np.ndarray:
-    """Returns the masks of inputs and of outputs that a neuron of the last hidden layer can keep, `(Q, 2)` int64.
-
-    The first choice is to keep nothing.
-    """
-    n_in, _, n_out = space.sizes[-3:]
-    kept = [(m, o) for m in range(1, 1 << n_in) for o in range(1, 1 << n_out)]
-    return np.array([(0, 0), *kept], dtype=np.int64)
 
 
 @dataclass(frozen=True)

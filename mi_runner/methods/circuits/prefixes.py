@@ -106,7 +106,7 @@ def prefixes_of(
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
     first = every_input if space.inputs == "all" else 1
     used = np.array(range(first, every_input + 1), dtype=np.int64 if n < WORD else object)
-    index = np.broadcast_to(np.arange(n), (len(used), n))
+    index = np.tile(np.arange(n), (len(used), 1))
     roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
     batch: list[Prefixes] = []
     missing = most

@@ -1,0 +1,55 @@
+"""A random order of all circuits, in which those that come first are a uniform sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mi_runner.machine.compiled import compiled
+
+
+@compiled()
+def rank_of(circuit: np.uint64, salt: np.uint64) -> np.uint64:
+    """Returns the circuit's place in a random order: its bits, mixed by SplitMix64's last step, which is invertible."""
+    z = circuit ^ salt
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled()
+def shorten(places: Any, most: int) -> tuple[int, np.uint64]:
+    """Moves the `most` lowest of these distinct places, and a few more, to the front.
+
+    Returns how many were moved, and the highest of them. The boundary is found by bisection, and need not be exact.
+    """
+    few = most + (len(places) - most) // 2
+    low, high, n = np.uint64(0), np.uint64(0), len(places)
+    for place in places:
+        high = max(high, place)
+    while n > few:
+        middle = low + ((high - low) >> np.uint64(1))
+        n_below = 0
+        for place in places:
+            n_below += place <= middle
+        if n_below >= most:
+            high, n = middle, n_below
+        else:
+            low = middle + np.uint64(1)
+    to = 0
+    for place in places:
+        if place <= high:
+            places[to] = place
+            to += 1
+    return n, high
+
+
+def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
+    """Returns the circuits `(K,)` uint64 at places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
+    z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
+    z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
+    z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))
+    z = z * np.uint64(0x96DE1B173F119089)
+    z = z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))
+    return z ^ salt
