@@ -169,9 +169,9 @@ def test_splitting_covers_the_truth() -> None:
     answers = Answers.of(part, examples, "zero", torch.device("cpu"))
     draws, random = draws_of(part.sizes, "all"), np.random.default_rng(3)
     splitting = Splitting(draws, answers, search.least_correct, random)
-    levels = splitting.pilot(100, 10)
+    levels = splitting.pilot(100)
     assert levels is not None and levels[-1].score == search.least_correct and len(levels) > 3
-    found = splitting.populations(levels, 8 * REPEATS, 25, 10, lambda steps, note="", /: None)
+    found = splitting.populations(levels, 8 * REPEATS, 25, lambda steps, note="", /: None)
     share = search.n_valid / search.n_circuits
     estimates = np.exp(found.log_shares)
     assert estimates.mean() == pytest.approx(share, abs=4 * estimates.std() / len(estimates) ** 0.5)

@@ -20,7 +20,7 @@ from mi_runner.methods.circuits.kernels.sampling import BLOCK
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure_by_tensors
 from mi_runner.methods.circuits.sampling.drawing import draws_of
 from mi_runner.methods.circuits.sampling.measured import Answers, right_by_tensors
-from mi_runner.methods.circuits.sampling.splitting import Level, Splitting, copies, next_score
+from mi_runner.methods.circuits.sampling.splitting import Level, Splitting, better_kinds, copies, next_score
 from mi_runner.methods.circuits.space import CircuitSpace
 from tests.small_parts import examples_of, random_part
 
@@ -70,13 +70,18 @@ def scores_by_definition(part: Part, examples: CircuitExamples, circuits: np.nda
 
 
 def moved(
-    part: Part, examples: CircuitExamples, circuits: np.ndarray, level: float, n_moves: int, inputs: str, ablation: str
+    part: Part,
+    examples: CircuitExamples,
+    circuits: np.ndarray,
+    level: Level,
+    inputs: str = "all",
+    ablation: str = "zero",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The circuits after so many moves, and their scores."""
+    """The circuits after the moves of a level, and their scores."""
     answers = Answers.of(part, examples, ablation, CPU)
     splitting = Splitting(draws_of(part.sizes, inputs), answers, 1, np.random.default_rng(1))
     after = circuits.copy()
-    return after, splitting._moved(after, Level(0, level), n_moves)
+    return after, splitting.moved(after, level)[0]
 
 
 def test_right_answers_of_a_network_by_hand() -> None:
@@ -157,7 +162,7 @@ def test_scores_after_moves_are_those_of_the_definition(n_outputs: int, inputs: 
     else:
         part, examples = several("identity", n_outputs, BLOCK + 30)
     circuits = drawn(part.sizes, 40, inputs)
-    after, scores = moved(part, examples, circuits, 0.0, 25, inputs, ablation)
+    after, scores = moved(part, examples, circuits, Level(0, 0.0, 25), inputs, ablation)
     assert (after != circuits).any(1).mean() > 0.9
     assert CircuitSpace(part.sizes, inputs).are_well_formed(bits_of(after)).all()
     assert scores == pytest.approx(scores_by_definition(part, examples, after, ablation), abs=2e-4)
@@ -167,25 +172,24 @@ def test_a_walk_stays_at_its_level() -> None:
     part = random_part((3, 4, 3, 1), ["relu", "relu", "identity"])
     examples = examples_of(part, n=60)
     circuits = drawn(part.sizes, 400)
-    _, scores = moved(part, examples, circuits, 0.0, 0, "all", "zero")
+    _, scores = moved(part, examples, circuits, Level(0, 0.0))
     level = float(np.median(scores))
-    after, later = moved(part, examples, circuits[scores >= level], level, 30, "all", "zero")
+    after, later = moved(part, examples, circuits[scores >= level], Level(0, level, 30))
     assert later.min() >= level and level % 1 > 0
     assert scores_by_definition(part, examples, after, "zero").min() >= level - 2e-4
 
 
-@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("kind", range(walks.N_KINDS))
 @pytest.mark.parametrize("inputs", ["all", "any"])
-def test_every_kind_of_move_keeps_the_uniform_law(kind: int, inputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_move_keeps_the_uniform_law(kind: int, inputs: str) -> None:
     """From 300 times every circuit at the level, each is as frequent after some moves."""
-    monkeypatch.setattr("mi_runner.methods.circuits.sampling.splitting.MOVES", (kind,))
     part = random_part((2, 2, 2, 1), ["relu", "relu", "identity"], seed=2)
     examples = examples_of(part, n=30)
     circuits = every_circuit(part.sizes, inputs)
-    _, scores = moved(part, examples, circuits, 0.0, 0, inputs, "zero")
+    _, scores = moved(part, examples, circuits, Level(0, 0.0), inputs)
     level = float(np.quantile(scores, 0.4))
     start = np.repeat(circuits[scores >= level], 300, axis=0)
-    after, _ = moved(part, examples, start, level, 6, inputs, "zero")
+    after, _ = moved(part, examples, start, Level(0, level, 6, (kind,)), inputs)
     counts = np.array(list(Counter(bits_of(after).tolist()).values()))
     assert len(counts) == (scores >= level).sum()
     freedom = len(counts) - 1
@@ -198,11 +202,10 @@ def test_all_kinds_of_moves_together_reach_every_circuit() -> None:
     part = random_part((2, 2, 2, 1), ["relu", "relu", "identity"], seed=2)
     examples = examples_of(part, n=30)
     start = np.repeat(Edges(part.sizes).full, 6_900, axis=0)
-    after, _ = moved(part, examples, start, 0.0, 400, "all", "zero")
+    after, _ = moved(part, examples, start, Level(0, 0.0, 400))
     counts = np.array(list(Counter(bits_of(after).tolist()).values()))
     assert len(counts) == 69
     assert ((counts - 100) ** 2 / 100).sum() < 68 + 3 * (2 * 68) ** 0.5
-    assert set(range(5)) == {walks.ONE_EDGE, walks.FEW_EDGES, walks.EXCHANGE, walks.INTO_NEURON, walks.OF_NEURON}
 
 
 def test_a_level_is_reached_by_a_third_and_is_above_the_last() -> None:
@@ -217,3 +220,12 @@ def test_a_level_is_reached_by_a_third_and_is_above_the_last() -> None:
 def test_survivors_are_copied_equally_often() -> None:
     chosen = copies(np.array([3, 5, 8]), 8, np.random.default_rng(0))
     assert sorted(Counter(chosen.tolist()).values()) == [2, 3, 3]
+
+
+def test_moves_that_flip_more_edges_become_more_frequent() -> None:
+    flipped = np.array([40, 0, 10, 0, 0])
+    kinds = better_kinds(flipped, tuple(range(walks.N_KINDS)))
+    assert np.bincount(kinds, minlength=walks.N_KINDS).tolist() == [26, 2, 8, 2, 2]
+    # What was tried twice as often flipped as many edges a move as another one.
+    again = better_kinds(np.array([20, 0, 10, 0, 0]), (0, 0, 1, 2, 3, 4))
+    assert again.count(0) == again.count(2)

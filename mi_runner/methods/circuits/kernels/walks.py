@@ -35,6 +35,8 @@ from mi_runner.methods.circuits.kernels.sampling import (
 ONE_EDGE, FEW_EDGES, EXCHANGE, INTO_NEURON, OF_NEURON = range(5)
 """Kinds of moves."""
 
+N_KINDS = 5
+
 MOST_FLIPS = 8
 """Edges that a move of a few flips, at most."""
 
@@ -238,7 +240,7 @@ def _closeness_of(values: Any, slots: Any, changed: Any, layers: Any, goals: Any
 @compiled()
 def _walk(
     row: int, circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, least_after: Any, places: Any,
-    kinds_of_moves: Any, level: float, n_moves: int, is_all: bool, random: Any,
+    kinds_of_moves: Any, level: float, n_moves: int, is_all: bool, random: Any, flipped: Any,
 ) -> None:  # fmt: skip
     """Moves one circuit; see `walk`."""
     sizes = layers[0]
@@ -284,6 +286,7 @@ def _walk(
                 is_kept = n_new + _closeness_of(values, slots, changed, layers, goals, full_outputs) >= level
         if is_kept:
             n_right, n_kept = n_new, n_kept + added
+            flipped[row, kind] += n_flips
             for neuron in range(n_neurons):
                 slots[neuron] ^= changed[neuron]
         else:
@@ -299,7 +302,7 @@ def _walk(
 @compiled(parallel=True)
 def walk(
     circuits: Any, scores: Any, x: Any, layers: Any, goals: Any, least_after: Any, places: Any, kinds_of_moves: Any,
-    level: float, n_moves: int, is_all: bool, random: Any,
+    level: float, n_moves: int, is_all: bool, random: Any, flipped: Any,
 ) -> None:  # fmt: skip
     """Moves each circuit, and fills the scores.
 
@@ -315,9 +318,10 @@ def walk(
         n_moves: moves of each circuit.
         is_all: whether every input and output must be used.
         random: `(N,)` uint64, changed.
+        flipped: `(N, N_KINDS)` int64, to which the edges are added that moves of each kind flipped.
     """
     for row in prange(len(circuits)):
         _walk(
             row, circuits, scores, x, layers, goals, least_after, places, kinds_of_moves,
-            level, n_moves, is_all, random,
+            level, n_moves, is_all, random, flipped,
         )  # fmt: skip

@@ -69,12 +69,9 @@ POPULATIONS = 16
 MOVES_OF_SAMPLE = 4
 """A move takes about this part of the time of a drawn circuit: it computes only what changes, and stops early."""
 
-FEWEST_MOVES, MOST_MOVES = 10, 40
-"""Moves of a circuit at each level."""
-
-FEWEST_OF_POPULATION, MOST_OF_PILOT, LEVELS_OF_PILOT = 100, 500, 200
-"""Circuits of a population, at least; of the pilot population, at most; the pilot takes about a tenth of the time for
-20 levels."""
+FEWEST_OF_POPULATION, MOST_OF_PILOT, MOVES_OF_PILOT = 100, 500, 4000
+"""Circuits of a population, at least; of the pilot population, at most; moves of each of these for which a tenth of the
+time is meant."""
 
 SECONDS_OF_EXAMPLE = 0.5e-10, 1.5e-10
 """A distinct example takes a circuit about so long for each edge of the full circuit, and for each neuron."""
@@ -210,17 +207,16 @@ class Survey:
             samples: the time is about that of so many draws.
         """
         splitting = Splitting(self.draws, self.answers, self.least_right, self.random)
-        n_moves = min(MOST_MOVES, max(FEWEST_MOVES, round(2 * math.sqrt(self.strata.chain.edges.n))))
         budget = MOVES_OF_SAMPLE * samples
-        n = min(MOST_OF_PILOT, max(FEWEST_OF_POPULATION, budget // (n_moves * LEVELS_OF_PILOT)))
-        levels = splitting.pilot(n, n_moves)
+        n = min(MOST_OF_PILOT, max(FEWEST_OF_POPULATION, budget // MOVES_OF_PILOT))
+        levels = splitting.pilot(n)
         if levels is None:
             log.warning(
                 f"fewer than 1 in {1 / RARE:,.0f} circuits seems valid, and multilevel splitting reaches none: "
                 "their number has only an upper bound"
             )
             return None
-        n = max(FEWEST_OF_POPULATION, budget // (n_moves * len(levels) * POPULATIONS))
+        n = max(FEWEST_OF_POPULATION, budget // (sum(level.n_moves for level in levels) * POPULATIONS))
         log.info(
             f"fewer than 1 in {1 / RARE:,.0f} circuits seems valid: multilevel splitting, {len(levels)} levels, "
             f"{POPULATIONS} populations of {n:,} circuits"
@@ -233,7 +229,7 @@ class Survey:
             before, done = done * samples // POPULATIONS, done + number
             advance(done * samples // POPULATIONS - before, note)
 
-        return splitting.populations(levels, POPULATIONS, n, n_moves, report)
+        return splitting.populations(levels, POPULATIONS, n, report)
 
     def result(self, tally: Tally, n_sampled: int) -> SampledCircuits:
         """Returns the estimates of a stratified sample."""

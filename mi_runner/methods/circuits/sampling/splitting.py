@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.kernels.sampling import BLOCK
-from mi_runner.methods.circuits.kernels.walks import EXCHANGE, FEW_EDGES, INTO_NEURON, OF_NEURON, ONE_EDGE, walk
+from mi_runner.methods.circuits.kernels.walks import N_KINDS, walk
 from mi_runner.methods.circuits.sampling.drawing import CircuitDraws
 from mi_runner.methods.circuits.sampling.measured import Answers
 from mi_runner.progress import Advance
@@ -34,8 +34,14 @@ from mi_runner.progress import Advance
 REACHING = 1 / 3
 """The share of the pilot population that reaches the next level."""
 
-MOVES = (ONE_EDGE, ONE_EDGE, ONE_EDGE, FEW_EDGES, FEW_EDGES, EXCHANGE, EXCHANGE, INTO_NEURON, OF_NEURON, OF_NEURON)
-"""Of these one is drawn for each move."""
+AT_ONCE, MOST_MOVES = 10, 500
+"""The pilot population moves so often at a time, and at most so often at a level."""
+
+SHARE_FLIPPED, FEWEST_FLIPS = 1 / 16, 3.0
+"""The pilot population moves until this share of the edges is another than before, and at least so many edges are."""
+
+LEAST_FREQUENT = 0.05
+"""No kind of move is drawn less often than this."""
 
 SHARES_OF_STAGES = (16, 4, 1)
 """The first levels are of the first sixteenth of the examples, then of the first quarter, then of all."""
@@ -54,10 +60,14 @@ class Level:
     Attributes:
         stage: from 0.
         score: right answers and a closeness; see `kernels.walks`.
+        n_moves: moves of each circuit at this level.
+        kinds: of moves, of which one is drawn for each.
     """
 
     stage: int
     score: float
+    n_moves: int = 0
+    kinds: tuple[int, ...] = tuple(range(N_KINDS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +127,12 @@ class Splitting:
         self._layers, self._places = answers.arrays[1], places
         self._stages = stages_of(*hardest_first(answers), least_right)
 
-    def _moved(self, circuits: np.ndarray, level: Level, n_moves: int) -> np.ndarray:
-        """Moves the circuits `(N, E)` of a level, which change; returns their scores `(N,)` in its stage."""
+    def moved(self, circuits: np.ndarray, level: Level) -> tuple[np.ndarray, np.ndarray]:
+        """Moves the circuits `(N, E)` of a level, which change.
+
+        Returns their scores `(N,)` in its stage, and how many edges moves of each kind flipped, `(N_KINDS,)`.
+        """
+        flipped = np.zeros((len(circuits), N_KINDS), dtype=np.int64)
         scores, stage = np.empty(len(circuits)), self._stages[level.stage]
         words = self._random.integers(0, 2**64, len(circuits), dtype=np.uint64)
         walk(
@@ -129,30 +143,34 @@ class Splitting:
             stage.goals,
             np.maximum(math.floor(level.score) - stage.after, stage.passed),
             self._places,
-            np.array(MOVES, dtype=np.int64),
+            np.array(level.kinds, dtype=np.int64),
             level.score,
-            n_moves,
+            level.n_moves,
             self._draws.strata.chain.inputs == "all",
             words,
+            flipped,
         )
-        return scores
+        return scores, flipped.sum(0)
 
     def _drawn(self, n: int) -> np.ndarray:
         """Returns n uniform circuits of all, `(N, E)`."""
         return self._draws.draw_any(n, self._random)
 
-    def pilot(self, n: int, n_moves: int) -> list[Level] | None:
+    def pilot(self, n: int) -> list[Level] | None:
         """Returns the levels, the last one that of valid circuits; None if the pilot population never reached it.
+
+        At each level circuits move until on average a share of their edges differs from before, and moves that flip
+        more edges become more frequent.
 
         Args:
             n: circuits of the pilot population.
-            n_moves: moves of each circuit at each level.
         """
         circuits = self._drawn(n)
         levels: list[Level] = []
+        kinds = Level(0, 0.0).kinds
         for place, stage in enumerate(self._stages):
-            level = Level(place, 0.0)
-            scores = self._moved(circuits, level, 0)
+            level = Level(place, 0.0, AT_ONCE, kinds)
+            scores, _ = self.moved(circuits, replace(level, n_moves=0))
             n_stuck, score = 0, -1.0
             while score < stage.last:
                 following = next_score(scores, score, stage.last)
@@ -160,24 +178,37 @@ class Splitting:
                     n_stuck += 1
                     if n_stuck > MOST_STUCK:
                         return None
-                    scores = self._moved(circuits, level, n_moves * 2**n_stuck)
+                    scores, _ = self.moved(circuits, replace(level, n_moves=MOST_MOVES))
                     continue
                 score = following
-                level = Level(place, score)
-                levels.append(level)
                 circuits = circuits[copies(np.flatnonzero(scores >= score), n, self._random)]
-                scores = self._moved(circuits, level, n_moves)
+                level, scores = self._moved_enough(circuits, Level(place, score, AT_ONCE, level.kinds))
+                levels.append(level)
+            kinds = level.kinds
         return levels
 
-    def populations(
-        self, levels: Sequence[Level], n_populations: int, n: int, n_moves: int, advance: Advance
-    ) -> Populations:
+    def _moved_enough(self, circuits: np.ndarray, level: Level) -> tuple[Level, np.ndarray]:
+        """Moves the circuits, which change; returns the level with its moves, and the scores.
+
+        The level's kinds of moves are those that the next level takes, too; see `better_kinds`.
+        """
+        start, wanted = circuits.copy(), max(FEWEST_FLIPS, SHARE_FLIPPED * circuits.shape[1])
+        n_moves, total = 0, np.zeros(N_KINDS)
+        while True:
+            scores, flipped = self.moved(circuits, level)
+            n_moves, total = n_moves + AT_ONCE, total + flipped
+            if n_moves >= MOST_MOVES or (circuits != start).sum(1).mean() >= wanted:
+                break
+        kinds = better_kinds(total, level.kinds)
+        return Level(level.stage, level.score, n_moves, kinds), scores
+
+    def populations(self, levels: Sequence[Level], n_populations: int, n: int, advance: Advance) -> Populations:
         """Returns independent populations of n circuits each, after these levels.
 
         Args:
             levels: in ascending order, the last one that of valid circuits.
-            n_moves: moves of each circuit at each level.
-            advance: is called with the share of the work, in thousandths.
+            n: circuits of each.
+            advance: is called with the number of populations that are done.
         """
         n_edges = self._draws.strata.chain.edges.n
         at_once = max(1, EDGES_AT_ONCE // (n * n_edges))
@@ -186,7 +217,7 @@ class Splitting:
         reached = np.zeros(len(levels))
         for start in range(0, n_populations, at_once):
             number = min(at_once, n_populations - start)
-            shares, circuits, of_levels = self._together(levels, number, n, n_moves)
+            shares, circuits, of_levels = self._together(levels, number, n)
             log_shares += shares
             survivors += circuits
             reached += of_levels
@@ -197,11 +228,11 @@ class Splitting:
             survivors,
             len(levels),
             float(((1 - shares_reached) / (shares_reached * n)).sum()),
-            n_populations * n * (1 + n_moves * len(levels)),
+            n_populations * n * (1 + sum(level.n_moves for level in levels)),
         )
 
     def _together(
-        self, levels: Sequence[Level], number: int, n: int, n_moves: int
+        self, levels: Sequence[Level], number: int, n: int
     ) -> tuple[list[float], list[np.ndarray], np.ndarray]:
         """Returns the logarithms of the shares, the circuits, and how many circuits of all reached each level."""
         circuits = self._drawn(number * n)
@@ -211,7 +242,7 @@ class Splitting:
         for place, level in enumerate(levels):
             if level.stage != stage:
                 stage = level.stage
-                scores = self._moved(circuits, Level(stage, 0.0), 0)
+                scores, _ = self.moved(circuits, Level(stage, 0.0))
             reaching = (scores >= level.score).reshape(len(alive), n)
             counts = reaching.sum(1)
             reached[place] = counts.sum()
@@ -220,7 +251,7 @@ class Splitting:
             alive, counts = alive[counts > 0], counts[counts > 0]
             log_shares[alive] += np.log(counts / n)
             circuits = circuits[np.concatenate([np.empty(0, dtype=np.int64), *kept])]
-            scores = self._moved(circuits, level, n_moves)
+            scores, _ = self.moved(circuits, level)
         of_each = {one: circuits[place * n : (place + 1) * n] for place, one in enumerate(alive.tolist())}
         return log_shares.tolist(), [of_each.get(one, circuits[:0]) for one in range(number)], reached
 
@@ -269,6 +300,19 @@ def stages_of(x: np.ndarray, goals: tuple[np.ndarray, ...], ends: np.ndarray, le
         stages.append(Stage(np.ascontiguousarray(x[:, :end]), some, after, passed[:n_blocks].copy(), last))
         passed[n_blocks - 1] = last
     return stages
+
+
+def better_kinds(flipped: np.ndarray, kinds: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the kinds of moves for the next level, as often as they flipped edges where they were tried.
+
+    Args:
+        flipped: `(N_KINDS,)`, edges that moves of each kind flipped.
+        kinds: of which one was drawn for each of these moves.
+    """
+    rates = flipped / np.bincount(kinds, minlength=N_KINDS)
+    shares = LEAST_FREQUENT + (1 - N_KINDS * LEAST_FREQUENT) * rates / max(rates.sum(), 1e-300)
+    times = np.maximum(1, np.round(shares / LEAST_FREQUENT * 2)).astype(int)
+    return tuple(np.repeat(np.arange(N_KINDS), times).tolist())
 
 
 def next_score(scores: np.ndarray, level: float, least: float) -> float | None:
