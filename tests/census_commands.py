@@ -9,8 +9,8 @@ import pandas as pd
 CENSUS = (
     "experiment=circuits",
     *("dataset=ellipses", "dataset.train_size=60", "dataset.test_size=60", "model.hidden_sizes=[8,4,2,2]"),
-    *("experiment.accuracy_threshold=0.5", "experiment.valid=task", "experiment.method=census"),
-    "experiment.shared_seconds=0",
+    *("training.epochs=150", "training.learning_rate=0.01", "experiment.accuracy_threshold=0.65"),
+    *("experiment.valid=task", "experiment.method=census", "experiment.shared_seconds=0"),
 )
 """All circuits of layers of 4-2-2-1 neurons."""
 

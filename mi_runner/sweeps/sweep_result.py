@@ -170,7 +170,7 @@ def _counts(found: Collected, columns: Iterable[str]) -> list[str]:
 
 def _say_what_differs(found: Collected) -> None:
     """Says which networks are one, which jobs other code ran, and which jobs the summary leaves out."""
-    for line in [*sweep_tables.one_network(found.jobs), *network_groups.same_weights(found.jobs)]:
+    for line in [*sweep_tables.one_network(found.counted), *network_groups.same_weights(found.counted)]:
         console.note(line)
     codes: dict[str, list[int]] = {}
     for one in found.jobs:

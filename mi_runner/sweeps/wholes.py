@@ -72,7 +72,7 @@ class Whole:
         done = {part for part, job in self.jobs if job.state.done}
         if twice := sorted(part for part, n in planned.items() if n > 1):
             of_twice = in_short([job.job.number for part, job in self.jobs if part in twice])
-            return f"{_parts(twice, self.n)} twice, in jobs {of_twice}. Type a new sweep, with each part once."
+            return f"{_parts(twice, self.n)} there twice, in jobs {of_twice}. Type a new sweep, with each part once."
         missing = [part for part in range(1, self.n + 1) if part not in done]
         if missing:
             again = f"mi-run -m resume={folder}"

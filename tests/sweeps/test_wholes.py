@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 import mi_runner
 from mi_runner.runs.run_folder import RunFolder
@@ -100,7 +99,7 @@ def test_parts_that_are_missing_are_named_and_resumed(mi_run: MiRun) -> None:
     whole = mi_run(*CENSUS)
     some = mi_run("-m", *CENSUS, "experiment.parts=4", "experiment.part=1,3")
     assert some.status == 0
-    assert_no_whole(some, "there is no whole: parts 2, 4 of 4 are missing. Type the command of the sweep with resume=")
+    assert_no_whole(some, "There is no whole: parts 2, 4 of 4 are missing. Type the command of the sweep with resume=")
     done = mi_run("-m", *CENSUS, *of_parts(4), f"resume={some.folder}")
     assert done.status == 0, done.err
     assert_same_tables(done.folder, whole.folder)
@@ -131,8 +130,6 @@ def test_parts_of_two_networks_make_no_whole_and_fail(mi_run: MiRun) -> None:
     file = done.folder / "1/circuits.safetensors"
     tensors = {name: tensor + (name.endswith("weight") * 1e-3) for name, tensor in read_weights(file).items()}
     RunFolder(done.folder / "1").write_tensors("circuits", tensors)
-        "circuits", {name: torch.as_tensor(one) for name, one in tensors.items()}
-    )
     found = again(mi_run, done.folder)
     assert found.status == 1
     assert "job 0 and job 1 have other weights in the analysed layers" in found.err
