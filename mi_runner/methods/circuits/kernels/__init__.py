@@ -2,7 +2,7 @@
 
 - `activations`: the activations of layers
 - `evaluation`: the measures of every circuit of one output; `census`: counts of their correct answers
-- `class_evaluation`, `class_census`: the same of several outputs that answer a class together
+- `class_evaluation`: the same of several outputs that answer a class together; `census` counts these, too
 - `distances`: the distance of circuits of any chain to the full network's outputs
 - `minimality`: the valid circuits inside a circuit; `pairs`: how circuits overlap
 """
