@@ -5,7 +5,7 @@ network's loss, vectorised over networks). Small networks spend their time betwe
 takes little longer than a step of one; larger networks gain from larger matrix products. Each network has the initial
 weights and batch order that it has alone; floating-point sums may be added in another order.
 
-Letters: M members of the stack, N examples, B batch, K outputs.
+Letters: M networks, S of them in the stack, N examples, B batch, K outputs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -46,6 +46,14 @@ MOST_EVALUATION_VALUES = 20_000_000
 
 MOST_MEMBERS = 256
 """Largest number of networks in a stack."""
+
+GROUP = 32
+"""Networks whose training has ended leave a stack by so many. A tensor of the stack is computed by vectors of up to 32
+numbers, and what is left at its end number by number, which may round otherwise. So as many numbers are left at the end
+as before, those of the same last networks, and each network that stays gets, bit for bit, what it would have got."""
+
+SMALLER = 0.75
+"""A stack gets smaller by at least this factor at once, because its operations are recorded again then."""
 
 REHEARSED = 4
 """Training examples for the comparison of stacked gradients with those of each network alone."""
@@ -87,7 +95,7 @@ def train_together(
     ):
         for epoch in range(1, options.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
-            shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
+            shuffled = torch.stack([torch.randperm(n_examples, generator=orders[member]) for member in stack.members])
             batches = in_batches(shuffled.to(stack.device), options.batch_size, merges_one=merges_one, dim=1)
             losses, penalties = _epoch(stack, batches, epoch_progress)
             rows = members.after_epoch(epoch, losses, penalties, n_steps=len(batches))
@@ -95,14 +103,15 @@ def train_together(
             if not rows:
                 break
             _log_epoch(rows, options.epochs, epoch_progress.speed)
-            if len(members.failed) + len(members.stopped) == n_members:
+            if len(members.ended) == n_members:
                 break
+            n_before = len(stack.members)
+            stack.leave_out(members.ended)
+            advance((options.epochs - epoch) * n_examples * (n_before - len(stack.members)))
         if options.stop_loss is not None:
-            n_stopped = len(members.stopped)
+            n_stopped = len(members.ended) - len(members.failed)
             log.info(f"stop_loss={options.stop_loss:g} is reached by {n_stopped} of {n_members} networks")
-        for member, weights in members.stopped.items():
-            stack.restore(member, weights)
-    stack.unstack()
+    stack.unstack(members.ended)
     return [members.failed.get(member, history) for member, history in enumerate(members.histories)]
 
 
@@ -112,52 +121,53 @@ class _Members:
     Attributes:
         histories: a row for each epoch, up to the one in which a network failed or stopped.
         failed: member → the error of a network whose values are not finite.
-        stopped: member → its weights when it reached the stop loss.
+        ended: member → its trained weights when it failed or reached the stop loss.
     """
 
     def __init__(self, stack: _Stack, options: TrainingOptions, seeds: Sequence[int], n_examples: int) -> None:
         self._stack, self._options, self._seeds, self._n_examples = stack, options, seeds, n_examples
         self.histories: list[History] = [[] for _ in seeds]
         self.failed: dict[int, FloatingPointError] = {}
-        self.stopped: dict[int, list[Tensor]] = {}
+        self.ended: dict[int, list[Tensor]] = {}
 
     def after_epoch(self, epoch: int, losses: Tensor, penalties: Tensor, *, n_steps: int) -> list[dict[str, Any]]:
         """Adds a row to the history of each network that is still trained, and returns these rows with their seeds.
 
         Args:
-            losses: `(M,)`, summed over the examples.
-            penalties: `(M,)`, summed over the steps.
+            losses: `(S,)` of the members in the stack, summed over the examples.
+            penalties: `(S,)`, summed over the steps.
         """
         stack = self._stack
-        finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
+        trained = [place for place, member in enumerate(stack.members) if member not in self.ended]
+        finite, measured, tested = stack.finite().tolist(), stack.measured(trained), stack.tested(trained)
         rows = []
-        for member, history in enumerate(self.histories):
-            if member in self.failed or member in self.stopped:
-                continue
-            row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / self._n_examples}
+        for place in trained:
+            member = stack.members[place]
+            row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[place]) / self._n_examples}
             if measured is not None:
-                row |= {"penalty": float(penalties[member]) / n_steps, measured[0]: measured[1][member]}
+                row |= {"penalty": float(penalties[place]) / n_steps, measured[0]: measured[1][place]}
             try:
-                check_finite(row, finite[member])
+                check_finite(row, finite[place])
             except FloatingPointError as error:
                 self.failed[member] = error
+                self.ended[member] = stack.weights_at(place)
                 log.warning(f"seed={self._seeds[member]}: {error}")
                 continue
-            row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
+            row |= {"test_loss": tested[place].loss, "test_accuracy": tested[place].accuracy}
             row |= reached(row, self._options)
-            history.append(row)
+            self.histories[member].append(row)
             if row.get("reached"):
-                self.stopped[member] = stack.weights_of(member)
+                self.ended[member] = stack.weights_at(place)
             rows.append({"seed": self._seeds[member], **row})
         return rows
 
 
 def _epoch(stack: _Stack, batches: Sequence[Tensor], progress: EpochProgress) -> tuple[Tensor, Tensor]:
-    """Does a step for each of the batches, each `(M, B)` indices of examples.
+    """Does a step for each of the batches, each `(S, B)` indices of examples.
 
-    Returns `(M,)` losses, summed over examples, and `(M,)` penalties, summed over steps.
+    Returns `(S,)` losses, summed over examples, and `(S,)` penalties, summed over steps.
     """
-    n_members = len(stack.networks)
+    n_members = len(stack.members)
     total_loss = torch.zeros(n_members, device=stack.device)
     total_penalty = torch.zeros(n_members, device=stack.device)
     n_unreported = 0
@@ -327,10 +337,15 @@ class _Penalised(nn.Module):
 
 
 class _Stack:
-    """The weights of M networks, one tensor `(M, *shape)` for each parameter, with their data and optimizer."""
+    """The weights of networks, one tensor `(S, *shape)` for each parameter, with their data and optimizer.
+
+    Attributes:
+        members: which of the M networks are in the stack now, in their order.
+    """
 
     def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions) -> None:
-        self.networks, self.datasets = networks, datasets
+        self.networks, self.datasets, self.options = networks, datasets, options
+        self.members = list(range(len(networks)))
         self.template = _Penalised(copy.deepcopy(networks[0]), options)
         self.loss_of: LossFunction = loss_function(options, datasets[0])
         self.trained = self._trained_names()
@@ -381,22 +396,22 @@ class _Stack:
         return losses, penalties[0] if penalties else None
 
     def _gradients(self, *inputs: Tensor) -> list[Tensor]:
-        """Returns the gradients of all trained weights, the losses `(M,)`, and the penalties `(M,)` if any."""
+        """Returns the gradients of all trained weights, the losses `(S,)`, and the penalties `(S,)` if any.
+
+        `torch.func.grad` instead of `torch.autograd.grad` gives the same, and imports torch's compiler.
+        """
         self.template.train()
         n_trained = len(self.trained)
         *fixed, x, y = inputs[n_trained:]
-
-        def total(trained: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            """Returns the sum of all members' objectives; so each weight's gradient is that of its own member."""
-            outputs, *penalties = self._forward(
-                dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True)), x
-            )
+        with torch.enable_grad():
+            trained = [weight.detach().requires_grad_() for weight in inputs[:n_trained]]
+            tensors = dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True))
+            outputs, *penalties = self._forward(tensors, x)
             losses = self.loss_of(outputs.flatten(0, 1), y.flatten(0, 1), reduction="none").view(y.shape[:2]).mean(1)
-            return sum(penalties, losses).sum(), (losses, *penalties)
-
-        gradients, (_, measures) = grad_and_value(total, has_aux=True)(inputs[:n_trained])
+            # The sum of all members' objectives; so each weight's gradient is that of its own member.
+            gradients = torch.autograd.grad(sum(penalties, losses).sum(), trained)
         # The fused optimizers read weight and gradient in the order of memory, so the layouts must be equal.
-        return [*(gradient.contiguous() for gradient in gradients), *measures]
+        return [*(gradient.contiguous() for gradient in gradients), *(one.detach() for one in (losses, *penalties))]
 
     def _outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Returns outputs `(M, B, K)` for shared examples `(B, *input)`, or for `(M, B, *input)`."""
@@ -413,49 +428,86 @@ class _Stack:
 
         return vmap(forward, in_dims=(0, None if shared else 0))(tensors, x)
 
-    def tested(self) -> list[Score]:
-        """Returns each member's score on its test set."""
+    def tested(self, places: Sequence[int]) -> dict[int, Score]:
+        """Returns the scores on their test sets of the members at these places."""
         batches = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
         outputs = torch.cat([self.outputs(*self.tensors.values(), batch)[0] for batch in batches], dim=1)
-        return [
-            score(outputs[member], dataset.y_test, self.loss_of, kind=dataset.outputs)
-            for member, dataset in enumerate(self.datasets)
-        ]
+        scores = {}
+        for place in places:
+            dataset = self.datasets[self.members[place]]
+            scores[place] = score(outputs[place], dataset.y_test, self.loss_of, kind=dataset.outputs)
+        return scores
 
     def finite(self) -> Tensor:
-        """Returns for each member whether all trained weights are finite, `(M,)` bool."""
+        """Returns for each member whether all trained weights are finite, `(S,)` bool."""
         return torch.stack([weight.isfinite().flatten(1).all(1) for weight in self.weights]).all(0)
 
-    def measured(self) -> tuple[str, list[float]] | None:
-        """Returns the regulariser's name and its value for each member; None without a regulariser."""
+    def measured(self, places: Sequence[int]) -> tuple[str, dict[int, float]] | None:
+        """Returns the regulariser's name and its value for the members at these places; None without a regulariser."""
         regularizer = self.template.regularizer
         if regularizer is None:
             return None
-        values = []
-        for member in range(len(self.networks)):
-            self._load(self.template.network, member)
-            values.append(float(regularizer.measure(self.template.network)))
+        values = {}
+        for place in places:
+            self._load(self.template.network, place)
+            values[place] = float(regularizer.measure(self.template.network))
         return regularizer.name, values
 
-    def weights_of(self, member: int) -> list[Tensor]:
-        """Returns a copy of a member's trained weights. Further steps compute it, too, and touch no other member."""
-        return [weight[member].clone() for weight in self.weights]
+    def weights_at(self, place: int) -> list[Tensor]:
+        """Returns a copy of the trained weights of the member at a place."""
+        return [weight[place].clone() for weight in self.weights]
 
-    def restore(self, member: int, weights: Sequence[Tensor]) -> None:
-        """Gives a member the weights that it had before."""
-        for stacked, weight in zip(self.weights, weights, strict=True):
-            stacked[member] = weight
+    def leave_out(self, ended: Collection[int]) -> None:
+        """Leaves members that are no longer trained out of the stack, if that makes it smaller by a quarter.
 
-    def unstack(self) -> None:
-        """Copies the weights to the networks and sets these to evaluation mode."""
-        for member, network in enumerate(self.networks):
-            self._load(network, member)
+        They leave in whole groups, in front of the last ones: see `GROUP`.
+        """
+        n = len(self.members)
+        n_last = n % GROUP
+        places = range(n - n_last)
+        trained = [place for place in places if self.members[place] not in ended]
+        n_kept = max(GROUP, math.ceil(len(trained) / GROUP) * GROUP)
+        if n_kept + n_last > n * SMALLER:
+            return
+        others = [place for place in places if self.members[place] in ended]
+        kept = sorted([*trained, *others[: n_kept - len(trained)]]) + list(range(n - n_last, n))
+        self._keep(torch.tensor(kept, device=self.device))
+
+    def _keep(self, places: Tensor) -> None:
+        """Keeps the members at these places, with the state of their optimizers."""
+        before = self.weights
+        self.tensors = {name: tensor[places] for name, tensor in self.tensors.items()}
+        self.weights = [self.tensors[name] for name in self.trained]
+        optimizer = make_optimizer(self.weights, self.options)
+        for old, new in zip(before, self.weights, strict=True):
+            optimizer.state[new] = {
+                name: value[places] if isinstance(value, Tensor) and value.shape == old.shape else value
+                for name, value in self.optimizer.state[old].items()
+            }
+        self.optimizer, self.begin = optimizer, self.begin[places]
+        self.x_test = self.x_test if self.shared else self.x_test[places]
+        self.members = [self.members[place] for place in places.tolist()]
+
+    def unstack(self, ended: Mapping[int, Sequence[Tensor]]) -> None:
+        """Copies the weights to the networks and sets these to evaluation mode.
+
+        Args:
+            ended: member → the trained weights that it gets instead of those in the stack.
+        """
+        for place, member in enumerate(self.members):
+            self._load(self.networks[member], place)
+        for member, weights in ended.items():
+            parameters = {f"network.{name}": own for name, own in self.networks[member].named_parameters()}
+            with torch.no_grad():
+                for name, weight in zip(self.trained, weights, strict=True):
+                    parameters[name].copy_(weight)
+        for network in self.networks:
             network.eval()
 
-    def _load(self, network: nn.Module, member: int) -> None:
+    def _load(self, network: nn.Module, place: int) -> None:
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                parameter.copy_(self.tensors[f"network.{name}"][member])
+                parameter.copy_(self.tensors[f"network.{name}"][place])
 
 
 class _WeightFirst(TorchFunctionMode):
@@ -519,6 +571,11 @@ class _Recorder(TorchDispatchMode):
         self._addresses: set[int] = set()
         for position, tensor in enumerate(inputs):
             self._note(tensor, self.graph.placeholder(f"input_{position}"))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns False: otherwise torch imports its compiler, for more than a second, to hide this mode from it."""
+        return False
 
     def node(self, tensor: Tensor) -> fx.Node:
         """Returns the node that computes the tensor."""
