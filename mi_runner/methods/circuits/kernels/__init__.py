@@ -3,6 +3,10 @@
 - `activations`: the activations of layers
 - `evaluation`: the measures of every circuit of one output; `census`: counts of their correct answers
 - `class_evaluation`: the same of several outputs that answer a class together; `census` counts these, too
+- `halves`: counts of valid circuits by halves of the last hidden layer's neurons; `matches`: points in boxes;
+  `close_pairs`: where rounding decides; `ordering`, `bits`: what these share
+- `blocks`, `lanes`, `random_order`: what a census decides together, at once, and in which order it lists
+- `sampling`: right answers of any circuits; `walks`: random moves among them; `subsets`, `randomness`: random draws
 - `distances`: the distance of circuits of any chain to the full network's outputs
 - `minimality`: the valid circuits inside a circuit; `pairs`: how circuits overlap
 """
