@@ -10,8 +10,9 @@
 - `examples`, `rounding`: the examples that circuits are evaluated on; the values of one output that give an answer
 - `measures`, `device_measures`: one row for each circuit, by the kernel on the CPU or by tensors on any device
 - `minimality`: how minimal a valid circuit is: without some edge, without each, any circuit inside it, any at all
-- `census`: exact counts of spaces that are too large for a table
+- `census`: exact counts of spaces that are too large for a table; `pieces`: which circuits a piece of it counts
 - `halves`: exact counts of valid circuits where few distinct examples must all be right, for still larger spaces
+- `sampling/`: how many circuits are valid where there are too many to count, from drawn circuits, with intervals
 - `prefixes`: the evaluation of all circuits of a space, with work that circuits share done once
 - `kernels/`: the compiled loops over circuits
 """
