@@ -101,7 +101,7 @@ def between(values: Any, low: np.float32, high: np.float32) -> np.float32:
 
 @compiled()
 def right_in_block(outputs: Any, start: int, end: int, goals: Any, g: int, flags: Any) -> tuple[float, int]:
-    """Returns how many of the examples start to end are answered rightly, each as often as it occurs, and a group.
+    """Returns how many of the examples start to end have the right answer, each as often as it occurs, and a group.
 
     Args:
         outputs: `(1, n_L, N)`, of these examples.
