@@ -36,7 +36,7 @@ KINDS = {"values": "identity", "logit": "identity", "probability": "sigmoid"}
 
 
 def all_right(part: Part, x: torch.Tensor, kind: str = "values") -> CircuitExamples:
-    """Examples that the full network answers rightly."""
+    """Examples with the full network's answers as their targets."""
     full = part(x).squeeze(1)
     if kind == "values":
         return CircuitExamples(x, full.round(), full)

@@ -11,6 +11,7 @@
 - `measures`, `device_measures`: one row for each circuit, by the kernel on the CPU or by tensors on any device
 - `minimality`: how minimal a valid circuit is: without some edge, without each, any circuit inside it, any at all
 - `census`: exact counts of spaces that are too large for a table
+- `halves`: exact counts of valid circuits where few distinct examples must all be right, for still larger spaces
 - `prefixes`: the evaluation of all circuits of a space, with work that circuits share done once
 - `kernels/`: the compiled loops over circuits
 """

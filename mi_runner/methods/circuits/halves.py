@@ -165,7 +165,7 @@ def count_by_halves(
     inputs: str = "all",
     progress: Progress | None = None,
 ) -> HalvesCount:
-    """Returns the exact counts of the circuits that answer every example rightly.
+    """Returns the exact counts of the circuits whose answers are all right.
 
     A circuit's answers are decided as a census decides them, to the last bit of its outputs.
 
@@ -187,15 +187,14 @@ def count_by_halves(
     goal, sets, totals = _goal_of(part, examples, means), _Sets(space), _Totals(space)
     for prefixes in prefixes_of(part, space, goal.x, PREFIXES_READ, means):
         sets.add(prefixes)
-    n_neurons = np.bitwise_count(sets.active.astype(np.uint64)).astype(np.int64)
+    active, values = sets.active, sets.values
+    n_neurons = np.bitwise_count(active.astype(np.uint64)).astype(np.int64)
     largest_first, work = np.argsort(-n_neurons, kind="stable"), 1 << n_neurons * space.sizes[-2]
     with (progress or Progress()).bar("choices of masks", int(work.sum())) as advance, _threads() as pool:
         for begin in range(0, len(largest_first), COUNTED_AT_ONCE):
             places = largest_first[begin : begin + COUNTED_AT_ONCE]
             counts = []
-            for place, count in zip(
-                places, pool.map(goal.count, sets.values[places], sets.active[places]), strict=True
-            ):
+            for place, count in zip(places, pool.map(goal.count, values[places], active[places]), strict=True):
                 counts.append(count)
                 advance(int(work[place]))
             totals.add(sets, places, counts)
@@ -270,8 +269,8 @@ class _Sets:
     """Collects the sets of active neurons with their values, and how they add up to the prefixes' circuits.
 
     Attributes:
-        active: `(K,)` int64, the neurons of each set as bits.
-        values: `(K, n, D)` float32; those of other neurons play no role.
+        active: `(K,)` int64.
+        values: `(K, n, D)` float32.
         weights: `(K, n_hidden − J + 1, E' + 1)` int32: how often a set is added for prefixes with so many active
             neurons and so many of the E' edges into the layers before the last hidden one, less how often it is
             subtracted.
@@ -290,10 +289,12 @@ class _Sets:
 
     @property
     def active(self) -> np.ndarray:
+        """The neurons of each set as bits."""
         return np.array(self._active, dtype=np.int64)
 
     @property
     def values(self) -> np.ndarray:
+        """The values of all neurons; those of neurons that aren't in the set play no role."""
         return np.stack(self._values)
 
     def add(self, prefixes: Prefixes) -> None:

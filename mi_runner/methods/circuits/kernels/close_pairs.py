@@ -102,7 +102,7 @@ def _at_side(
 def correct_counts(
     near: Any, far: Any, terms: Any, bounds: Any, boxes: Any, most: int, totals: Any, by_kind: Any
 ) -> int:
-    """Decides the close pairs as the evaluation of circuits does, and corrects the counts.
+    """Makes the counts of close pairs those that the evaluation of circuits gives.
 
     Args:
         near, far, bounds: as in `halves`; `near` begins with the bias.
