@@ -194,7 +194,7 @@ def test_nothing_but_the_console_prints() -> None:
 def test_what_pictures_share_is_used_by_several() -> None:
     """Own pictures stand beside an experiment; a function of experiments/common/drawing.py has two users or more."""
     folder = REPOSITORY / "mi_runner/experiments"
-    own = list(folder.glob("*/figures.py"))
+    own = list(folder.glob("*/*figures.py"))
     experiments = [path.with_name("experiment.py") for path in own]
     assert len(own) > 5 and all(path.exists() for path in experiments)
     own += [REPOSITORY / "mi_runner/sweeps/sweep_figures.py", REPOSITORY / "mi_runner/bench/figures.py"]

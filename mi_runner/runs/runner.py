@@ -116,11 +116,9 @@ def run(
 
         with journal.stage("experiment"):
             result = with_truth(with_predictions(experiment.run(setting), setting), setting)
-        if said := compilation.sentence_since(compiled_before):
+        for said in filter(None, (compilation.sentence_since(compiled_before), result.answer)):
             log.info(said)
-        if result.answer:
-            record.answer = result.answer
-            log.info(result.answer)
+        record.answer = result.answer or record.answer
         record.timings = {**record.timings, **result.timings}
         result = with_history(result, weighted)
         with journal.stage("write"):

@@ -458,7 +458,7 @@ class _Stack:
         return [weight[place].clone() for weight in self.weights]
 
     def leave_out(self, ended: Collection[int]) -> None:
-        """Leaves members that are no longer trained out of the stack, if that makes it smaller by a quarter.
+        """Drops members that are no longer trained from the stack, if that makes it smaller by a quarter.
 
         They leave in whole groups, in front of the last ones: see `GROUP`.
         """

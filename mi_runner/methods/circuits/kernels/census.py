@@ -42,7 +42,7 @@ def _narrow(
     j: int, i: int, low: Any, high: Any, least: Any, most: Any, limits: Any, sizes: Any, alive: Any, settled: Any,
     behind_low: Any, behind_high: Any, around: Any,
 ) -> bool:  # fmt: skip
-    """Settles the blocks that are decided if neuron j makes choice i, whatever the neurons after it choose.
+    """Marks the blocks that are settled if neuron j makes choice i, whatever the neurons after it choose.
 
     Depth j is before neuron j. Of depth j + 1 are filled:
 
@@ -164,7 +164,7 @@ def _list(
     fits: Any, correct: Any, least_correct: int, bits: np.uint64, own_bits: Any, own: Any, salt: np.uint64, most: int,
     beyond: Any, n_listed: Any, listed: Any, thread: int,
 ) -> None:  # fmt: skip
-    """Lists the places of valid circuits that belong to the sample.
+    """Adds to the list the places of valid circuits that belong to the sample.
 
     Args:
         bits: of the circuits' other edges.

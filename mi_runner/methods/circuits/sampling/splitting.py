@@ -8,10 +8,10 @@ moves are, as long as the levels don't depend on the population (Del Moral 2004)
 for nothing else, sets the levels so that about a third reaches each. Independent populations then give as many
 estimates; their mean is the estimate, and their spread gives the interval.
 
-Most circuits of the last levels give few wrong answers, and these to examples that the network itself nearly answers
-wrongly. So the examples are ordered by that, and the first levels are of the right answers to the first sixteenth, then
-to the first quarter of them. A valid circuit gives no more wrong answers to these than to all, which is the last level
-of each such stage: all levels are passed by every valid circuit, and most cost a part of the time.
+Most circuits of the last levels give few wrong answers, and these to examples for which the network's own answer is
+nearly another one. So the examples are ordered by that, and the first levels are of the right answers to the first
+sixteenth, then to the first quarter of them. A valid circuit gives no more wrong answers to these than to all, which is
+the last level of each such stage: all levels are passed by every valid circuit, and most cost a part of the time.
 
 Letters: N circuits of a population, R populations, E edges.
 """
@@ -260,7 +260,7 @@ def hardest_first(answers: Answers) -> tuple[np.ndarray, tuple[np.ndarray, ...],
     """Returns the examples and goals as the kernels take them, in blocks of which the first are hardest, and the ends.
 
     The ends are those of the first sixteenth, the first quarter and all of the examples, in whole blocks. Hard is an
-    example that the full circuit answers wrongly, or nearly so.
+    example for which the full circuit's answer is wrong, or nearly so.
     """
     x, _, (groups, bounds, classes, sizes) = answers.arrays
     group = np.repeat(np.arange(len(sizes)), np.diff(groups))
