@@ -47,7 +47,7 @@ class Progress:
         self.tables.setdefault(table, []).extend(rows)
 
     def figures(self, drawings: Mapping[str, Callable[[], Any]]) -> None:
-        """Tells of figures of the result whose numbers don't change any more, so that they are drawn meanwhile.
+        """Says of figures of the result whose numbers don't change any more, so that they are drawn meanwhile.
 
         Args:
             drawings: as in the result: name → a function that draws the figure.

@@ -82,11 +82,10 @@ def run(
     expected = [*expectations.parse(config.experiment.expects), *expectations.parse(config.expect)]
     cache.check()
     memory.keep_freed()
-    progress = progress or Progress()
     names = config.experiment.name, config.dataset.name, config.model.name
     record = new_record(config, command, timings or {})
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
-    beside, compiled_before = beside or Beside(None), compilation.SPENT.seconds
+    progress, beside, compiled_before = progress or Progress(), beside or Beside(None), compilation.SPENT.seconds
     journal = Journal(record, config, claim, beside, quiet=quiet)
     progress.draw = beside.begin_figures if config.figures else None
 
@@ -127,5 +126,4 @@ def run(
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
-
     return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, result.figures)
