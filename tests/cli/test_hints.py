@@ -91,11 +91,10 @@ HINTS = [
     (f"experiment=circuits {MOD} dataset.target=value model=skip experiment.last_layers=1", NARROW),
     (f"experiment=circuits {SMALL} model=cnn", NARROW),
     (f"experiment=circuits {SMALL} model=cnn experiment.last_layers=1", NARROW),
-    (f"experiment=circuits {SMALL} model=cnn experiment.last_layers=2", NARROW),
     (f"experiment=circuits {SMALL} experiment.last_layers=1", "experiment.last_layers=3"),
     (f"experiment=circuits {SMALL} model.hidden_sizes=[128] experiment.last_layers=1", NARROW),
-    (f"experiment=circuits {SMALL} experiment.last_layers=null", "experiment.last_layers=3"),
-    (f"experiment=circuits {SMALL} model.hidden_sizes=[10,5,5,5]", "experiment.last_layers=2"),
+    (f"experiment=circuits {SMALL} experiment.last_layers=null experiment.method=census", "experiment.last_layers=3"),
+    (f"experiment=circuits {SMALL} model.hidden_sizes=[10,5,5,5] experiment.method=census", "experiment.last_layers=2"),
     (f"experiment=circuits {SMALL} experiment.table=all experiment.max_table_rows=9", "experiment.table=auto"),
     (
         f"experiment=circuits {SMALL} experiment.table=all experiment.max_table_rows=9",

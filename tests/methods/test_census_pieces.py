@@ -15,7 +15,7 @@ from mi_runner.methods.circuits import pieces
 from mi_runner.methods.circuits.census import first_in_order, take_census
 from mi_runner.methods.circuits.choices import choices_of
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.pieces import Dealer, Dealing, circuits_below, heads_of, nodes_at
+from mi_runner.methods.circuits.pieces import Dealer, Dealing, circuits_below, heads_of
 from mi_runner.methods.circuits.prefixes import completions, prefixes_of
 from mi_runner.methods.circuits.search import count_circuits, salt_of, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -95,10 +95,10 @@ def test_nodes_and_their_circuits_by_counting_them(sizes: tuple[int, ...], input
 
     n_prefixes = sum(len(batch) for batch in prefixes_of(part, space, examples.x.numpy(), 7, None, seen))
     depths = range(len(sizes) - 2)
-    assert {(d, a): n for d in depths for a, n in nodes_at(space, d).items()} == dict(nodes)
-    assert n_prefixes == sum(nodes_at(space, depths[-1]).values())
+    assert {(d, a): n for d in depths for a, n in space.ways_to(d).items()} == dict(nodes)
+    assert n_prefixes == sum(space.ways_to(depths[-1]).values())
     for depth in depths:
-        below = sum(n * circuits_below(space, depth, active) for active, n in nodes_at(space, depth).items())
+        below = sum(n * circuits_below(space, depth, active) for active, n in space.ways_to(depth).items())
         assert below == space.count()
 
 

@@ -15,9 +15,14 @@ from mi_runner.methods.circuits.sampling.choices import Choice, distinct_states,
 from mi_runner.methods.circuits.sampling.drawing import CircuitDraws
 from mi_runner.methods.circuits.sampling.matrices import Matrices, MatrixDraws, Shape
 from mi_runner.methods.circuits.sampling.strata import Strata, strata_of
-from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
+from mi_runner.methods.circuits.space import CircuitSpace, ways_into_layer
 
 SIZES = ((2, 2, 2, 1), (3, 2), (3, 1), (1, 1, 1), (2, 1, 3, 2), (2, 2, 2, 2))
+
+
+def full_matrices(n_rows: int, n_columns: int) -> int:
+    """Returns the number of 0/1 matrices of this shape without an empty row or column."""
+    return ways_into_layer({n_columns: 1}, n_rows)[n_rows]
 
 
 def by_edges(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from mi_runner.experiments.circuits.results import result_of, summary_names
 from mi_runner.experiments.circuits.sampled import by_sample
 from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.experiments.circuits.tables import DECLARED, OF_PART
-from mi_runner.experiments.common.circuit_search import n_circuits, what
+from mi_runner.experiments.common.circuit_search import MOST_CIRCUITS, n_circuits, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth
 from mi_runner.experiments.common.last_layers import Objection, check_last_layers, objection
@@ -53,10 +54,11 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     config, graph = setting.config, setting.graph()
     check_part(config)
 
-    def why_refused(last_layers: int | None) -> Objection | None:
-        return _objection(setting, replace(config, last_layers=last_layers))
+    def why_refused(last_layers: int | None, most_circuits: int | None = None) -> Objection | None:
+        return _objection(setting, replace(config, last_layers=last_layers), most_circuits)
 
-    check_last_layers(graph, setting.dataset, config.last_layers, why_refused)
+    advised_against = partial(why_refused, most_circuits=MOST_CIRCUITS)  # what is advised can be counted exactly
+    check_last_layers(graph, setting.dataset, config.last_layers, why_refused, advised_against)
     _known(setting, find_part(graph, config.last_layers))
     examples_of(setting.dataset, config.judge_on, setting.seed)
 
@@ -72,11 +74,15 @@ def _known(setting: Setting[CircuitsConfig], part: Part) -> dict[int | str, int]
     return {output: int(bits_of(circuit[None])[0]) for output, circuit in known.items()}
 
 
-def _objection(setting: Setting[CircuitsConfig], config: CircuitsConfig) -> Objection | None:
-    """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
+def _objection(setting: Setting[CircuitsConfig], config: CircuitsConfig, most_circuits: int | None) -> Objection | None:
+    """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted.
+
+    Args:
+        most_circuits: the most circuits that are accepted; None: any number.
+    """
     graph, kind, is_planted = setting.graph(), setting.dataset.outputs, setting.truth is not None
     most, inputs = config.max_table_rows, config.inputs.name
-    found = objection(graph, kind, config.last_layers, inputs, most, is_planted=is_planted, most_circuits=None)
+    found = objection(graph, kind, config.last_layers, inputs, most, is_planted=is_planted, most_circuits=most_circuits)
     if found is not None:
         return found
     _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]

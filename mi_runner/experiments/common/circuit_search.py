@@ -22,6 +22,9 @@ SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
 LONGER_COUNTED = 20
 """How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
 
+MOST_TIMED = 10**280
+"""Of more circuits the time is that of so many, which a float can hold."""
+
 BYTES_PER_ROW = 120
 """Memory for a row of the table of circuits, while the table is built."""
 
@@ -48,12 +51,12 @@ def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
 
 def seconds_of_table(n: int, space: CircuitSpace, examples: CircuitExamples) -> float:
     """Returns about how long it takes to measure n circuits on two cores."""
-    return n * n_distinct(examples) * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
+    return min(n, MOST_TIMED) * n_distinct(examples) * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
 
 
 def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -> float:
     """Returns about how long it takes to count all circuits of a space on two cores."""
-    seconds = space.count() * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
+    seconds = min(space.count(), MOST_TIMED) * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
     return seconds * LONGER_COUNTED if has_several else seconds
 
 

@@ -40,13 +40,18 @@ def refused(last_layers: int | None, why: str, remedies: Sequence[str]) -> Confi
 
 
 def check_last_layers(
-    graph: ModelGraph, dataset: Dataset, last_layers: int | None, objection: Callable[[int | None], Objection | None]
+    graph: ModelGraph,
+    dataset: Dataset,
+    last_layers: int | None,
+    objection: Callable[[int | None], Objection | None],
+    advised_against: Callable[[int | None], Objection | None] | None = None,
 ) -> None:
     """Checks that last layers can be analysed.
 
     Args:
         last_layers: as it is typed.
         objection: returns why so many last layers are refused; None if they are accepted.
+        advised_against: returns why so many last layers aren't what to type instead; None: those that are refused.
 
     Raises:
         ConfigError: they can't; the text has the reason and what to type, with fewer layers where these are accepted.
@@ -57,7 +62,7 @@ def check_last_layers(
     why, remedies = found
     chain = longest_part(graph)
     for n in range(len(chain.layers) if chain else 0, 0, -1):
-        if objection(n) is None:
+        if (advised_against or objection)(n) is None:
             remedies.append(f"experiment.last_layers={n}")
             break
     raise refused(last_layers, why, remedies or _narrow(dataset))
