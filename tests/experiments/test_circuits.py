@@ -824,7 +824,8 @@ def test_a_census_that_takes_too_long_is_refused_with_the_command_in_parts(sizes
     count = large(CircuitSpace(tuple(sizes[-4:])).count())
     text = (
         rf"method=census: .* have {re.escape(count)} circuits, about [\d,.e+]+ hours on these cores. Type "
-        r"experiment.method=auto or -m experiment.parts=(\d+) 'experiment.part=range\(1,(\d+)\)'( or experiment.last_layers=2)?\.$"
+        r"experiment.method=auto or -m experiment.parts=(\d+) 'experiment.part=range\(1,(\d+)\)'"
+        r"( or experiment.last_layers=2)?\.$"
     )
     with pytest.raises(ConfigError, match=text) as caught:
         circuits.check(of(method=CircuitMethod.census))
