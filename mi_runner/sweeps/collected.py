@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mi_runner.runs.plan import Plan
-from mi_runner.runs.states import State
 from mi_runner.sweeps import wholes
 from mi_runner.sweeps.sweep_tables import Ended, Row, all_rows, ended, summary
 from mi_runner.tables.over_seeds import Summed
@@ -35,13 +34,13 @@ class Collected:
     summed: Sequence[Summed]
 
 
-def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> Collected:
+def collect(plan: Plan, folder: Path, jobs: Sequence[Ended] | None = None) -> Collected:
     """Returns what the folders of a sweep's jobs say.
 
     Args:
-        known: states of jobs that their folders can't tell.
+        jobs: what became of each; None: it is read.
     """
-    jobs = ended(plan, folder, known)
+    jobs = ended(plan, folder) if jobs is None else jobs
     rows, counted = all_rows(jobs), wholes.counted(plan, folder, jobs)
     swept = [key for key in plan.swept if key not in wholes.part_keys(plan)]
     summed = summary(counted, rows if counted is jobs else all_rows(counted), swept)

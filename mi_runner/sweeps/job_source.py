@@ -32,6 +32,7 @@ from mi_runner.sweeps.sweep_plan import (
 from mi_runner.sweeps.sweep_search import Search
 from mi_runner.sweeps.sweep_tables import Ended
 from mi_runner.tables import console
+from mi_runner.tables.whole_numbers import large
 
 
 class JobSource(Protocol):
@@ -128,7 +129,7 @@ class Listed:
             name: sum(cost.get(name, 0) for number, cost in self.costs.items() if number in left)
             for name in dict.fromkeys(name for cost in self.costs.values() for name in cost)
         }
-        words = [f"{len(left)} jobs to run", *(f"{count:,} {name}" for name, count in total.items())]
+        words = [f"{len(left)} jobs to run", *(f"{large(count)} {name}" for name, count in total.items())]
         console.page(", ".join([*words, f"{len(self.refused)} combinations can't run"]))
         self._say_refused()
         return ExitStatus.MISTAKE if self.refused and not self.asked.own.skip_invalid else ExitStatus.DONE

@@ -36,8 +36,9 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         known: states of jobs that their folders can't tell.
     """
     try:
-        made = wholes.make(plan, folder, sweep_tables.ended(plan, folder, known))
-        found = collect(plan, folder, known)
+        jobs = sweep_tables.ended(plan, folder, known)
+        made = wholes.make(plan, folder, jobs)
+        found = collect(plan, folder, jobs)
         _write(found, made.answers)
     except OSError as error:
         return not_written(folder, error, "mi-run")

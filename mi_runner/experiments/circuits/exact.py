@@ -16,9 +16,7 @@ from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.output import Asked, OfOutput, number
-from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
-from mi_runner.experiments.circuits.tables import (
-    OF_MINIMALITY,
+from mi_runner.experiments.circuits.rows import (
     accuracy_rows,
     census_rows,
     counted_edge_rows,
@@ -27,6 +25,8 @@ from mi_runner.experiments.circuits.tables import (
     n_equally_valid,
     with_truth_columns,
 )
+from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
+from mi_runner.experiments.circuits.tables import OF_MINIMALITY
 from mi_runner.experiments.common.circuit_picture import output_picture
 from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.common.known_truth import by_side_of_half

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mi_runner.experiments.circuits.choice import check_halves
 from mi_runner.experiments.circuits.output import Asked, OfOutput, number
-from mi_runner.experiments.circuits.tables import OF_MINIMALITY, between_ends, counted_edge_rows, exactly
+from mi_runner.experiments.circuits.rows import between_ends, counted_edge_rows, exactly
+from mi_runner.experiments.circuits.tables import OF_MINIMALITY
 from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.experiments.common.validity import no_circuit, what_holds
 from mi_runner.machine.compiled import clock

@@ -14,17 +14,8 @@ from mi_runner.config.experiments.circuits import CircuitMethod, CircuitsConfig,
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.circuits.exact import searched
 from mi_runner.experiments.circuits.output import Asked, OfOutput
-from mi_runner.experiments.circuits.tables import (
-    OF_JUDGED,
-    OF_MINIMALITY,
-    OF_PAIRS,
-    OF_TRUTH,
-    SPARSEST_JUDGED,
-    census_rows,
-    counted_edge_rows,
-    exactly,
-    with_truth_columns,
-)
+from mi_runner.experiments.circuits.rows import census_rows, counted_edge_rows, exactly, with_truth_columns
+from mi_runner.experiments.circuits.tables import OF_JUDGED, OF_MINIMALITY, OF_PAIRS, OF_TRUTH, SPARSEST_JUDGED
 from mi_runner.experiments.common.circuit_search import named_space
 from mi_runner.experiments.common.last_layers import Objection
 from mi_runner.experiments.common.sentences import counted, figure

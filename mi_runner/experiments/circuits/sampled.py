@@ -13,14 +13,8 @@ from mi_runner.config.experiments.circuits import CircuitTable
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.exact import judging_examples
 from mi_runner.experiments.circuits.output import Asked, OfOutput, number
-from mi_runner.experiments.circuits.tables import (
-    OF_JUDGED,
-    OF_MINIMALITY,
-    SPARSEST_JUDGED,
-    between_ends,
-    sampled_accuracy_rows,
-    sampled_edge_rows,
-)
+from mi_runner.experiments.circuits.rows import between_ends, sampled_accuracy_rows, sampled_edge_rows
+from mi_runner.experiments.circuits.tables import OF_JUDGED, OF_MINIMALITY, SPARSEST_JUDGED
 from mi_runner.experiments.common.circuit_picture import output_picture
 from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.common.sentences import counted, figure
