@@ -12,12 +12,14 @@ import torch
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.circuits.sharing import Sharing
+from mi_runner.experiments.circuits.tables import OF_JUDGED, SPARSEST_JUDGED
 from mi_runner.experiments.common.circuit_search import n_circuits
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.pieces import WHOLE, Piece
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+from mi_runner.tables.declaration import ENDS, names_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -122,3 +124,17 @@ def number(value: float | None) -> float:
         return float(value)
     except OverflowError:
         return math.nan
+
+
+def unlisted_columns(asked: Asked, n_found: int) -> dict[str, Any]:
+    """Returns the columns of metrics.csv that say what all listed circuits say, empty where circuits aren't all listed.
+
+    Args:
+        n_found: examples that circuits are found on.
+    """
+    columns: dict[str, Any] = {"n_equally_valid": None} if asked.truths else {}
+    if asked.judging is not None:
+        ends = (f"{SPARSEST_JUDGED.name}{end}" for end in ENDS)
+        columns |= dict.fromkeys((*names_of(OF_JUDGED), *ends, "n_listed_valid"))
+        columns |= {"n_found": n_found, "n_judged": len(asked.judging.y)}
+    return columns

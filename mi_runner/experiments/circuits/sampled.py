@@ -12,9 +12,14 @@ from mi_runner import chance
 from mi_runner.config.experiments.circuits import CircuitTable
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.exact import judging_examples
-from mi_runner.experiments.circuits.output import Asked, OfOutput, number
-from mi_runner.experiments.circuits.rows import between_ends, sampled_accuracy_rows, sampled_edge_rows
-from mi_runner.experiments.circuits.tables import OF_JUDGED, OF_MINIMALITY, SPARSEST_JUDGED
+from mi_runner.experiments.circuits.output import Asked, OfOutput, number, unlisted_columns
+from mi_runner.experiments.circuits.rows import (
+    between_ends,
+    sampled_accuracy_rows,
+    sampled_edge_rows,
+    with_truth_columns,
+)
+from mi_runner.experiments.circuits.tables import OF_MINIMALITY
 from mi_runner.experiments.common.circuit_picture import output_picture
 from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.common.sentences import counted, figure
@@ -103,10 +108,12 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         "pairs_contained": number(None if pairs is None else pairs.contained),
         "mean_jaccard": number(None if pairs is None else pairs.mean),
         "seconds": seconds,
-        **_judged_columns(listed, len(examples), elsewhere),
+        **_judged_columns(asked, listed, len(examples), elsewhere),
     }
     asked.progress.rows("metrics", [row])
     table = circuit_table(examples, output, listed, levels=np.zeros(len(bits), dtype=np.int8), judged=elsewhere)
+    if asked.truths:
+        table = with_truth_columns(table, asked.truths.get(output))
     edges = list(sampled_edge_rows(part, output, found.edges, found.n_valid))
     shares = np.array([number(edge["share"]) for edge in edges])
     return OfOutput(
@@ -136,15 +143,12 @@ def _judged(asked: Asked, bits: np.ndarray) -> JudgedElsewhere | None:
     return JudgedElsewhere(_measured(asked, examples, bits), examples, asked.config.accuracy_threshold)
 
 
-def _judged_columns(listed: Listed, n_found: int, elsewhere: JudgedElsewhere | None) -> dict[str, Any]:
+def _judged_columns(asked: Asked, listed: Listed, n_found: int, elsewhere: JudgedElsewhere | None) -> dict[str, Any]:
     """Returns how good the listed valid circuits are where they are judged; the sparsest ones aren't known."""
-    if elsewhere is None:
-        return {}
-    sparsest = SPARSEST_JUDGED.name
-    n = len(listed.listed)
-    columns: dict[str, Any] = dict.fromkeys((*names_of(OF_JUDGED), f"{sparsest}_low", f"{sparsest}_high"))
-    columns |= {"n_found": n_found, "n_judged": elsewhere.n_examples, "n_listed_valid": n}
-    if n:
+    columns, n = unlisted_columns(asked, n_found), len(listed.listed)
+    if elsewhere is not None:
+        columns["n_listed_valid"] = n
+    if elsewhere is not None and n:
         columns["still_valid"] = float(elsewhere.is_valid.mean())
         columns["valid_found_accuracy"] = float((listed.listed.n_correct / n_found).mean())
         columns["valid_judged_accuracy"] = float((elsewhere.measures.n_correct / elsewhere.n_examples).mean())
