@@ -31,7 +31,14 @@ MOST_SHARED = 12
 
 
 def of_output(
-    part: Part, space: CircuitSpace, output: int | str, shares: np.ndarray, n_valid: int, table: DataFrame
+    part: Part,
+    space: CircuitSpace,
+    output: int | str,
+    shares: np.ndarray,
+    n_valid: int,
+    table: DataFrame,
+    *,
+    is_estimate: bool = False,
 ) -> dict[str, Drawing]:
     """Returns the figures of one output by name.
 
@@ -43,16 +50,18 @@ def of_output(
         output: counted from 0, or `all`.
         shares: `(n_edges,)`, the fraction of valid circuits that keep each edge.
         n_valid: number of valid circuits, or about how many there are.
+        is_estimate: whether that is an estimate.
         table: the rows of circuits.parquet for this output.
     """
     drawn: dict[str, Drawing] = {}
+    about = "about " if is_estimate else ""
     valid = table.loc[table["valid"], ["circuit", "n_edges"]]
-    drawn_from = "" if len(valid) == n_valid else f" of {large(n_valid)} valid ones, drawn at random"
+    drawn_from = "" if len(valid) == n_valid else f" of {about}{large(n_valid)} valid ones, drawn at random"
     if len(table):
         columns = table[["sparsity", "accuracy"]]
         drawn[f"sparsity_{output}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
     if n_valid:
-        drawn[f"edges_{output}"] = partial(_edge_heat_map, part, space, shares, n_valid)
+        drawn[f"edges_{output}"] = partial(_edge_heat_map, part, space, shares, f"{about}{large(n_valid)}")
     if len(valid):
         circuits, n_edges = space.edges.bits(valid["circuit"].to_numpy()), valid["n_edges"].to_numpy()
         shown = min(MOST_CIRCUITS, len(circuits))
@@ -99,7 +108,7 @@ def _sparsity(table: DataFrame, title: str) -> Figure:
     return figure
 
 
-def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
+def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: str) -> Figure:
     blocks = space.edges.masks(shares)
     figure = drawing.blank(2.4 * len(blocks) + 1.2, 2.8)
     for index, (axes, block) in enumerate(zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True)):
@@ -117,7 +126,7 @@ def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid:
         if index == 0:
             axes.set_ylabel("to")
     figure.colorbar(shown, ax=axes, label="fraction of valid circuits")
-    figure.suptitle(f"edges of {large(n_valid)} valid circuits", fontsize=9)
+    figure.suptitle(f"edges of {n_valid} valid circuits", fontsize=9)
     return figure
 
 

@@ -122,7 +122,9 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         edges,
         accuracy=list(sampled_accuracy_rows(output, found.accuracy)),
         listed=None if config.table is CircuitTable["none"] else table,
-        figures=figures.of_output(part, asked.space, output, shares, int(found.n_valid.value or 0), table),
+        figures=figures.of_output(
+            part, asked.space, output, shares, int(found.n_valid.value or 0), table, is_estimate=True
+        ),
         picture=partial(output_picture, output, part, table, [edge["share"] for edge in edges]) if len(bits) else None,
         pair_seconds=clock() - paired,
     )
