@@ -81,11 +81,6 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
         progress=asked.progress,
     )
     seconds = clock() - began
-    if found.n_levels:
-        log.info(
-            f"{what(output)}: valid circuits are rarer than one in 100,000, so multilevel splitting counts them, by "
-            f"{counted(found.n_levels, 'level')} of correct answers in {found.n_populations} independent populations"
-        )
     if config.shared:
         log.info(f"{what(output)}: experiment.shared: what valid circuits share isn't known of a sample")
     bits = bits_of(found.valid)
