@@ -472,6 +472,12 @@ BREAKS: list[tuple[str, str, Break, str]] = [
         "devices/circuits",
     ),
     (
+        "a device on which a criterion is another",
+        f"{SELF}.devices:_judged",
+        second_time(lambda values: [values[0] + 0.01, *values[1:]]),
+        "devices/criteria",
+    ),
+    (
         "a device with a wrong sign",
         f"{SELF}.devices:eap",
         second_time(lambda layers: [-layer for layer in layers]),
