@@ -816,7 +816,7 @@ def test_mistakes_are_found_before_training(options: dict[str, Any], text: str) 
         circuits.check(setting(**options))
 
 
-@pytest.mark.parametrize("sizes", [[6, 5, 5, 5, 1], [6, 8, 8, 1]])
+@pytest.mark.parametrize("sizes", [[6, 5, 5, 5, 1], [6, 5, 5, 1]])
 def test_a_census_that_takes_too_long_is_refused_with_the_command_in_parts(sizes: list[int]) -> None:
     def of(**options: Any) -> Setting[CircuitsConfig]:
         return Setting(CircuitsConfig(last_layers=3, **options), TrainingOptions(), MLP(sizes).eval(), values(20))

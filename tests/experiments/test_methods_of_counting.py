@@ -14,8 +14,10 @@ from torch import nn
 
 from mi_runner.config.experiments.circuit_options import JudgeOn, Valid
 from mi_runner.config.experiments.circuits import CircuitMethod, CircuitsConfig, CircuitTable
+from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.circuits import experiment as circuits
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
 from tests.small_data import values
@@ -95,3 +97,20 @@ def test_auto_draws_a_sample_where_no_exact_method_fits_into_the_budget(caplog: 
     assert row["method"] == "sample" and 1_000 <= row["n_sampled"] < 3_000
     assert run("auto").tables["metrics"][0]["method"] == "table"
     assert run("auto", max_table_rows=10).tables["metrics"][0]["method"] == "census"
+
+
+def test_a_census_takes_at_most_64_edges_and_auto_samples_more() -> None:
+    torch.manual_seed(3)
+    model, data = MLP([6, 8, 8, 1], nn.ReLU).eval(), values(20)
+
+    def of(**options: Any) -> Setting[CircuitsConfig]:
+        return Setting(CircuitsConfig(last_layers=3, **options), TrainingOptions(), model, data)
+
+    for options in ({"method": CircuitMethod.census}, {"parts": 9, "part": 1}):
+        with pytest.raises(
+            ConfigError, match="a census takes at most 64 edges, and layers of 6-8-8-1 neurons have 120"
+        ):
+            circuits.check(of(**options))
+    circuits.check(of())
+    row = circuits.run(of(accuracy_threshold=0.01, samples=1_000)).tables["metrics"][0]
+    assert row["method"] == "sample" and row["n_circuits"] == CircuitSpace((6, 8, 8, 1)).count()

@@ -20,6 +20,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.circuits.experiment import EXPERIMENT
 from mi_runner.models.mlp import MLP
+from mi_runner.runs.beside import Beside
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.saved_files import RunFiles
 from mi_runner.runs.writing import write
@@ -42,7 +43,7 @@ def setting(data: Dataset | None = None, sizes: Sequence[int] = (6, 4, 2, 2, 1),
 
 def saved(folder: Path, given: Setting, result: Result) -> RunFiles:
     folder.mkdir(parents=True)
-    write(RunFolder(folder), result, None, {})
+    write(RunFolder(folder), result, None, {}, Beside(None))
     config = {"experiment": "circuits", **flattened(given.config, "experiment.")}
     return RunFiles(folder, f"job {folder.name}", str(given.seed), given.seed, config)
 

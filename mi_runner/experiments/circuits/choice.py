@@ -18,6 +18,7 @@ from mi_runner.experiments.common.circuit_search import (
 )
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
 from mi_runner.experiments.common.sentences import lasting
+from mi_runner.methods.circuits.edges import WORD
 from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
 from mi_runner.methods.circuits.sampling.sample import seconds_of_sample
@@ -55,10 +56,13 @@ def choose(asked: Asked, examples: CircuitExamples) -> Chosen:
     config, space, n = asked.config, asked.space, asked.n_circuits
     method, why, samples = config.method.name, "", config.samples
     if method == "auto":
-        method, why = _automatic(asked, examples)
-        if method == "sample":
-            samples = _that_fit(asked, examples)
-    seconds = _seconds(method, asked, examples, samples) / config.parts
+        method, seconds, why = _automatic(asked, examples)
+        if method == "sample" and seconds > config.budget:
+            samples = max(FEWEST_SAMPLES, int(samples * config.budget / seconds))
+            seconds *= samples / config.samples
+    else:
+        seconds = _seconds(method, asked, examples)
+    seconds /= config.parts
     does = {
         "table": f"table of {large(n)} circuits",
         "census": f"census of {large(n)} circuits",
@@ -71,43 +75,39 @@ def choose(asked: Asked, examples: CircuitExamples) -> Chosen:
     return Chosen(method, samples, search_line(asked.output, does, space, examples, seconds, listed) + why)
 
 
-def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, str]:
-    """Returns the method of method=auto, and why it isn't a table or a census."""
+def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, float, str]:
+    """Returns the method of method=auto, about how long it takes, and why it isn't a table or a census."""
     config, space, n = asked.config, asked.space, asked.n_circuits
+
+    def chosen(method: str, why: str = "") -> tuple[str, float, str]:
+        return method, _seconds(method, asked, examples), why
+
     if asked.is_planted or config.min_node_sparsity:
-        return "table", ""
+        return chosen("table")
     if config.part is not None:
-        return "census", ""
+        return chosen("census")
     exact = "table" if n <= config.max_table_rows else "census"
-    if exact == "census" and not space.n_hidden:
-        return "sample", " (experiment.method=auto: they don't fit into a table)"
+    if exact == "census" and not (space.n_hidden and space.edges.fit_in_a_word):
+        return chosen("sample", " (experiment.method=auto: they don't fit into a table)")
     seconds = _seconds(exact, asked, examples)
     if seconds <= config.budget:
-        return exact, ""
+        return exact, seconds, ""
     limit = f"experiment.budget={config.budget:g}"
     why = f" (experiment.method=auto: a {exact} would take about {lasting(seconds)}, more than {limit})"
-    if _halves_refused(asked, examples) is None and _seconds("halves", asked, examples) <= config.budget:
-        return "halves", why
-    return "sample", why
+    if _halves_refused(asked, examples) is None:
+        by_halves = chosen("halves", why)  # timed once
+        if by_halves[1] <= config.budget:
+            return by_halves
+    return chosen("sample", why)
 
 
-def _that_fit(asked: Asked, examples: CircuitExamples) -> int:
-    """Returns how many circuits are drawn, so that drawing them fits into the budget."""
+def _seconds(method: str, asked: Asked, examples: CircuitExamples) -> float:
+    """Returns about how long a method takes with the options' number of samples, in seconds."""
     config = asked.config
-    longer = _seconds("sample", asked, examples) / config.budget
-    return config.samples if longer <= 1 else max(FEWEST_SAMPLES, int(config.samples / longer))
-
-
-def _seconds(method: str, asked: Asked, examples: CircuitExamples, samples: int | None = None) -> float:
-    """Returns about how long a method takes, in seconds.
-
-    Args:
-        samples: circuits that a sample draws; None: those of the options.
-    """
     if method == "sample":
-        return seconds_of_sample(asked.part, examples, asked.config.samples if samples is None else samples)
+        return seconds_of_sample(asked.part, examples, config.samples)
     if method == "halves":
-        return seconds_of_halves(asked.part, examples, inputs=asked.config.inputs.name)
+        return seconds_of_halves(asked.part, examples, ablation=config.ablation.name, inputs=config.inputs.name)
     if method == "census":
         return seconds_of_census(asked.space, n_distinct(examples), examples.has_several)
     return seconds_of_table(asked.n_circuits, asked.space, examples)
@@ -159,6 +159,8 @@ def refused(
         return f"{typed}: {have}, more than experiment.max_table_rows={most}.", [*auto, *larger]
     if config.method in (CircuitMethod.census, CircuitMethod.halves) and not space.n_hidden:
         return f"{typed} takes a hidden layer, and {named_space(space)} have none.", auto
+    if (config.method is CircuitMethod.census or config.part is not None) and not space.edges.fit_in_a_word:
+        return f"a census takes at most {WORD} edges, and {named_space(space)} have {space.n_edges}.", auto
     if config.method is CircuitMethod.halves and space.sizes[-1] > 1:
         return f"{typed} takes one output, and {named_space(space)} have {space.sizes[-1]}.", auto
     if config.method is CircuitMethod.census and config.part is None and n > MOST_CIRCUITS:

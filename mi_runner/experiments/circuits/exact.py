@@ -166,35 +166,26 @@ def _search(asked: Asked, examples: CircuitExamples, method: str) -> CircuitSear
             part,
             examples,
             nonzero_edges(part),
-            accuracy_threshold=config.accuracy_threshold,
-            ablation=config.ablation.name,
-            inputs=config.inputs.name,
             min_node_sparsity=config.min_node_sparsity,
             max_table_rows=config.max_table_rows,
-            progress=asked.progress,
+            **asked.search_options,
         )
     if method == "table":
         return search_circuits(
             part,
             examples,
-            accuracy_threshold=config.accuracy_threshold,
-            ablation=config.ablation.name,
-            inputs=config.inputs.name,
             min_node_sparsity=config.min_node_sparsity,
             max_table_rows=config.max_table_rows,
             device=asked.device,
-            progress=asked.progress,
+            **asked.search_options,
         )
     result = count_circuits(
         part,
         examples,
-        accuracy_threshold=config.accuracy_threshold,
-        ablation=config.ablation.name,
-        inputs=config.inputs.name,
         most_listed=most_listed(config),
         generator=listing_order(asked.seed, asked.output),
         piece=asked.piece,
-        progress=asked.progress,
+        **asked.search_options,
     )
     if len(result.listed) < result.n_valid:
         which = f"{what(asked.output)}{asked.which_part}"

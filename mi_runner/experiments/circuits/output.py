@@ -77,6 +77,17 @@ class Asked:
         return WHOLE if self.config.part is None else (self.config.part, self.config.parts)
 
     @property
+    def search_options(self) -> dict[str, Any]:
+        """What every search of these circuits is told besides the part and the examples."""
+        config = self.config
+        return {
+            "accuracy_threshold": config.accuracy_threshold,
+            "ablation": config.ablation.name,
+            "inputs": config.inputs.name,
+            "progress": self.progress,
+        }
+
+    @property
     def space(self) -> CircuitSpace:
         """The circuits of these layers."""
         return CircuitSpace(self.part.sizes, self.config.inputs.name)

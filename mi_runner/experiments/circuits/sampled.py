@@ -71,14 +71,11 @@ def by_sample(asked: Asked, examples: CircuitExamples, samples: int) -> OfOutput
     found = sample_circuits(
         part,
         examples,
-        accuracy_threshold=config.accuracy_threshold,
-        ablation=config.ablation.name,
-        inputs=config.inputs.name,
         samples=samples,
         most_listed=min(config.max_table_rows, MOST_LISTED),
         generator=chance.generator(asked.seed, "sampled circuits", output),
         device=asked.device,
-        progress=asked.progress,
+        **asked.search_options,
     )
     seconds = clock() - began
     if config.shared:

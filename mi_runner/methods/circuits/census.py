@@ -228,7 +228,7 @@ class _Counting:
         """Counts these circuits, and returns how many of each item are valid, `(items,)` int64."""
         n_valid, prefixes = np.zeros(len(work.item_prefix), dtype=np.int64), self._prefixes(work.prefixes)
         self._count(0, prefixes, work, n_valid, slice(0))  # without items: so it is compiled by one thread
-        step = -(-len(n_valid) // (TURNS * n_threads))
+        step = max(1, -(-len(n_valid) // (TURNS * n_threads)))  # a piece may have no item
         left = deque(slice(first, first + step) for first in range(0, len(n_valid), step))
 
         def take_turns(thread: int) -> None:
