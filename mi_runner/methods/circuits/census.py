@@ -22,7 +22,7 @@ from mi_runner.methods.circuits.blocks import blocked
 from mi_runner.methods.circuits.choices import bits_of_choices, choices_of, ways_to_choose
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels.census import count_items
-from mi_runner.methods.circuits.kernels.random_order import circuits_of, rank_of
+from mi_runner.methods.circuits.kernels.random_order import circuits_of, ranks_of
 from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece
 from mi_runner.methods.circuits.prefixes import Prefixes, kernel_layers, prefixes_of
 from mi_runner.methods.circuits.rounding import refuse_falling
@@ -126,7 +126,7 @@ def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
     """
     if len(circuits) <= most:
         return np.sort(circuits)
-    ranks = rank_of.py_func(circuits, np.uint64(salt))
+    ranks = ranks_of(circuits, salt)
     return np.sort(circuits[np.argpartition(ranks, most)[:most]])
 
 

@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 
 from mi_runner.machine.compiled import compiled
+from mi_runner.methods.circuits.kernels.randomness import mixed
 
 
 @compiled()
 def rank_of(circuit: np.uint64, salt: np.uint64) -> np.uint64:
-    """Returns the circuit's place in a random order: its bits, mixed by SplitMix64's last step, which is invertible."""
-    z = circuit ^ salt
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    """Returns the circuit's place in a random order: its bits, mixed."""
+    return mixed(circuit ^ salt)
+
+
+def ranks_of(circuits: np.ndarray, salt: int) -> np.ndarray:
+    """Returns the places `(K,)` uint64 of circuits `(K,)` uint64, as `rank_of` does of one."""
+    ranks: np.ndarray = mixed.py_func(circuits ^ np.uint64(salt))
+    return ranks
 
 
 @compiled()

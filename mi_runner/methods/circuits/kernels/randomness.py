@@ -19,13 +19,18 @@ _RANGE = np.uint64(1 << 32)
 
 
 @compiled()
-def next_word(state: Any, stream: int) -> np.uint64:
-    """Returns 64 random bits."""
-    state[stream] += _STEP
-    z = state[stream]
+def mixed(z: np.uint64) -> np.uint64:
+    """Returns the bits of a word mixed, by the last step of SplitMix64, which is invertible."""
     z = (z ^ (z >> np.uint64(30))) * _FIRST
     z = (z ^ (z >> np.uint64(27))) * _SECOND
     return z ^ (z >> np.uint64(31))
+
+
+@compiled()
+def next_word(state: Any, stream: int) -> np.uint64:
+    """Returns 64 random bits."""
+    state[stream] += _STEP
+    return mixed(state[stream])
 
 
 @compiled()
