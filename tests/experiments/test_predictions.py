@@ -76,7 +76,7 @@ def test_of_too_many_answers_those_after_the_largest_drops_are_kept(
 
 def test_values_are_rounded_as_in_the_confusion_and_several_have_no_table() -> None:
     outputs = torch.tensor([[0.4], [0.6], [2.5], [float("nan")]])
-    table = predictions.table([Answers(torch.tensor([0.0, 1.0, 1.6, 0.0]), outputs)], kind=Outputs.values)
+    table = predictions.table([Answers(torch.tensor([0.0, 1.0, 1.6, 0.0]), outputs)], kind=Outputs.values).frame
     assert list(table) == ["example", "label", "answer", "output"]
     assert table["label"].tolist() == [0, 1, 2, 0] and table["answer"].tolist() == [0, 1, 2, 0]
     assert table["output"].tolist() == pytest.approx([0.4, 0.6, 2.5, float("nan")], nan_ok=True)

@@ -534,7 +534,7 @@ def test_a_plan_lists_jobs_costs_and_what_can_not_run(mi_run: MiRun) -> None:
     arguments = (
         *("-m", "experiment=circuits", "dataset=mod_add", "dataset.limit=40", "dataset.target=value", "plan=true"),
         *(
-            "model.hidden_sizes=[2,2,2],[3,3],[40,40]",
+            "model.hidden_sizes=[2,2,2],[3,3],[7,7]",
             "experiment.last_layers=2",
             "seed=0,1",
             "experiment.method=census",
@@ -546,7 +546,7 @@ def test_a_plan_lists_jobs_costs_and_what_can_not_run(mi_run: MiRun) -> None:
     sizes = "[2,2,2]"
     assert [row for row in cells if row[1] == sizes] == [["0", sizes, "0", "run", "9"], ["1", sizes, "1", "run", "9"]]
     assert len(cells) == 4 and "4 jobs to run" in planned.out and "2 combinations can't run" in planned.out
-    assert planned.err.count("model.hidden_sizes=[40,40]") == 2 and "hours on these cores" in planned.err
+    assert planned.err.count("model.hidden_sizes=[7,7]") == 2 and "hours on these cores" in planned.err
     left_out = mi_run(*arguments, "skip_invalid=true")
     assert left_out.status == 0 and left_out.out == planned.out
     alone = mi_run("plan=true", *TINY)
