@@ -5,11 +5,13 @@ of a site, or the network, to give them. docs/das.md, docs/iit.md and docs/adver
 """
 
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
-from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.alignment import Mapped, Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
     Following,
     InterchangeTraining,
+    Pairs,
+    Stopping,
     counterfactual_correct,
     draw_pairs,
     relabelled,
@@ -25,9 +27,12 @@ __all__ = [
     "Aligned",
     "Following",
     "InterchangeTraining",
+    "Mapped",
+    "Pairs",
     "Rotation",
     "RotationTraining",
     "SparePlaces",
+    "Stopping",
     "Units",
     "counterfactual_correct",
     "draw_pairs",

@@ -99,7 +99,7 @@ class Adversaries:
     def _new(self) -> tuple[Rotation, torch.optim.Optimizer]:
         shape = self.aligned.graph.target_site(self.aligned.target).shape
         rotation = Rotation(shape, 1, self.how.rank, generator=self._draw).to(self.labels.device)
-        return rotation, self.how.optimizer([rotation.weight], self.how.learning_rate)
+        return rotation, self.how.optimizer(list(rotation.parameters()), self.how.learning_rate)
 
     @property
     def strongest(self) -> Aligned:
@@ -115,7 +115,7 @@ class Adversaries:
         labels, source = self.labels[index], sources[:1]
         losses = []
         for rotation, optimizer in self._members:
-            weight, adversary = rotation.weight, replace(self.aligned, alignment=rotation)
+            (weight,), adversary = rotation.parameters(), replace(self.aligned, alignment=rotation)
             held = base.detach(), [values.detach() for values in source]
             with evaluating(self.aligned.model):  # or else its batch norms would count what the adversary swaps
                 for _ in range(self.how.steps):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError
+from mi_runner.methods.maps import bijections
+from mi_runner.methods.maps.bijections import Map, Steps
 
 AxisIndex = int | slice | EllipsisType
 """What one axis is indexed with; an ellipsis stands for all axes that have no index."""
@@ -132,7 +134,55 @@ class Units(nn.Module):
         return base
 
 
-class Rotation(nn.Module):
+class Mapped(nn.Module):
+    """Each place is a set of coordinates of a map: the first place has the first ones.
+
+    Args:
+        shape: of the site's value.
+        map: of the flattened values `(B, d)`, with an inverse; see `mi_runner.maps`.
+        sizes: the number of coordinates of each place; together at most d.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Mapped
+        >>> from mi_runner.maps import Neurons
+        >>> Mapped((3,), Neurons(3, [2]), [1])(torch.zeros(1, 3), [torch.ones(1, 3)])
+        tensor([[0., 0., 1.]])
+    """
+
+    def __init__(self, shape: Sequence[int], map: Map, sizes: Sequence[int]) -> None:
+        super().__init__()
+        n_units = int(torch.Size(shape).numel())
+        self.sizes = list(sizes)
+        if sum(self.sizes) > n_units:
+            raise ArgumentError("size", None, f"{sum(self.sizes)} coordinates do not fit in a space of {n_units} units.")
+        self.map = map
+
+    @property
+    def n_places(self) -> int:
+        """S."""
+        return len(self.sizes)
+
+    def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
+        """Returns the base values `(B, *site)` with each place's coordinates taken from its source values.
+
+        A source that is the base itself changes nothing, so its coordinates aren't computed again.
+        """
+        flat = base.flatten(1)
+        others = [source.flatten(1) for source in sources]
+        rows = [(other != flat).any(1).nonzero().flatten() for other in others]
+        together = torch.cat([flat, *(other[own] for other, own in zip(others, rows, strict=True))])
+        of_base, *of_others = self.map(together).split([len(flat), *map(len, rows)])
+        *places, rest = of_base.split([*self.sizes, flat.shape[1] - sum(self.sizes)], 1)
+        of_places = [other.split([*self.sizes, rest.shape[1]], 1)[place] for place, other in enumerate(of_others)]
+        taken = [
+            place.index_copy(0, own, other) for place, own, other in zip(places, rows, of_places, strict=True)
+        ]
+        back: Tensor = self.map.inverse(torch.cat([*taken, rest], 1))
+        return back.view(base.shape)
+
+
+class Rotation(Mapped):
     """Each place is a subspace; together they are spanned by S·n orthonormal directions of the site's space.
 
     Swapping the coordinates along the rows of R is `base + (source − base) Rᵀ R`. So the other d − S·n directions of
@@ -143,6 +193,7 @@ class Rotation(nn.Module):
         n_places: S.
         size: n, or a sequence with the n of each place; together at most d.
         generator: draws the first directions, uniform over all orthonormal ones.
+        steps: how it is trained; see `mi_runner.maps.Rotation`.
 
     Example:
         >>> import torch
@@ -153,32 +204,35 @@ class Rotation(nn.Module):
         True
     """
 
+    map: bijections.Rotation
+
     def __init__(
-        self, shape: Sequence[int], n_places: int, size: int | Sequence[int], *, generator: torch.Generator
+        self,
+        shape: Sequence[int],
+        n_places: int,
+        size: int | Sequence[int],
+        *,
+        generator: torch.Generator,
+        steps: Steps = "retraction",
     ) -> None:
-        super().__init__()
+        sizes = [size] * n_places if isinstance(size, int) else list(size)
+        if len(sizes) != n_places:
+            raise ArgumentError("size", sizes, f"give one size for each of the {n_places} places.")
         n_units = int(torch.Size(shape).numel())
-        self.sizes = [size] * n_places if isinstance(size, int) else list(size)
-        if len(self.sizes) != n_places:
-            raise ArgumentError("size", self.sizes, f"give one size for each of the {n_places} places.")
-        if sum(self.sizes) > n_units:
-            problem = f"{sum(self.sizes)} orthonormal directions do not fit in a space of {n_units} dimensions."
-            raise ArgumentError("size", None, problem)
-        self.weight = nn.Parameter(_orthonormal(torch.randn(sum(self.sizes), n_units, generator=generator)))
+        super().__init__(shape, bijections.Rotation(n_units, sum(sizes), generator=generator, steps=steps), sizes)
 
     @property
-    def n_places(self) -> int:
-        """S."""
-        return len(self.sizes)
+    def weight(self) -> Tensor:
+        """The rows `(S·n, d)` that are trained."""
+        return self.map.weight
 
     def directions(self) -> Tensor:
-        """Returns R: the rows `(S·n, d)` of the weight, made orthonormal by Gram-Schmidt; orthonormal rows stay."""
-        return _orthonormal(self.weight)
+        """Returns R `(S·n, d)`, orthonormal."""
+        return self.map.directions()
 
-    @torch.no_grad()
     def retract(self) -> None:
         """Replaces the weight by its directions, which changes no direction; call it after each step of training."""
-        self.weight.copy_(self.directions())
+        self.map.retract()
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """Returns the base values `(B, *site)` with each place's coordinates taken from its source values."""
@@ -188,9 +242,3 @@ class Rotation(nn.Module):
         for rows, source in zip(directions.split(self.sizes), sources, strict=True):
             moved = moved + ((source.flatten(1) - flat) @ rows.T) @ rows
         return moved.view(base.shape)
-
-
-def _orthonormal(weight: Tensor) -> Tensor:
-    """Returns Gram-Schmidt of the rows of `(n, d)`, by Householder's QR, with signs that keep orthonormal rows."""
-    q, r = torch.linalg.qr(weight.T)
-    return (q * r.diagonal().sgn()).T.contiguous()

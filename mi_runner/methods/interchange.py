@@ -31,7 +31,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine import threads
-from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.alignment import Mapped, Rotation, Units
 from mi_runner.methods.interchange_options import InterchangeOptions, Trained
 from mi_runner.models.batches import BATCH, outputs_of, refuse_not_finite
 from mi_runner.progress import Progress
@@ -73,6 +73,7 @@ def draw_pairs(
     among: Tensor,
     generator: torch.Generator,
     single_source: bool = False,
+    in_subsets: bool = False,
 ) -> Pairs:
     """Returns pairs of examples with their counterfactual labels.
 
@@ -85,6 +86,8 @@ def draw_pairs(
         n: P.
         among: `(M,)` the examples to draw from; at least 2.
         single_source: all places have the same source example; otherwise each has its own.
+        in_subsets: each pair swaps some of the places, every set of them equally often; the source of the others is
+            the base itself. Otherwise each pair swaps all.
 
     Example:
         >>> import torch
@@ -105,6 +108,10 @@ def draw_pairs(
     others += others >= base[:, None]
     others = others.expand(-1, len(places))
     base, sources = among[base.to(among.device)], among[others.to(among.device)]
+    if in_subsets:
+        subsets = torch.randint(1, 2 ** len(places), (n, 1), generator=generator)
+        is_swapped = (subsets >> torch.arange(len(places))) & 1
+        sources = torch.where(is_swapped.bool().to(sources.device), sources, base[:, None])
     taken = {variable: values[sources[:, place]] for place, variables in enumerate(places) for variable in variables}
     labels = model.counterfactual(values[base], taken)
     return Pairs(base, sources, labels, labels != model.mechanism(values[base]))
@@ -175,7 +182,7 @@ class Aligned:
     model: nn.Module
     graph: ModelGraph
     target: str
-    alignment: Units | Rotation
+    alignment: Units | Mapped
 
     @property
     def site(self) -> str:
@@ -298,6 +305,60 @@ class InterchangeTraining(InterchangeOptions):
     optimizer: MakeOptimizer = adam
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """When a training of a map stops, and which map it keeps.
+
+    After each epoch the loss on other pairs is computed: the mean losses of batches, added. The training stops when so
+    many steps have passed in which it was not lower by `improvement` than the lowest before. The map with the lowest
+    loss is kept, also if it was lower by less.
+
+    Attributes:
+        pairs: of training examples.
+        steps: at least so many steps without an improvement.
+        epochs: and at least so many epochs.
+        improvement: of the loss.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import iit
+        >>> none = torch.zeros(0, dtype=torch.int64)
+        >>> iit.Stopping(iit.Pairs(none, none[:, None], none, none.bool())).steps
+        1000
+    """
+
+    pairs: Pairs
+    steps: int = 1000
+    epochs: int = 0
+    improvement: float = 1e-3
+
+
+class _Kept:
+    """The best parameters of a training so far, and when its loss last improved."""
+
+    def __init__(self, stopping: Stopping, parameters: Sequence[nn.Parameter]) -> None:
+        self._stopping, self._parameters = stopping, parameters
+        self._lowest = self._to_improve = math.inf
+        self._best: list[Tensor] = []
+        self._improved = (0, 0)
+
+    def ends(self, loss: float, step: int, epoch: int) -> bool:
+        """Returns whether the training ends after an epoch with this loss on the pairs to stop by."""
+        if loss < self._lowest:
+            self._lowest = loss
+            self._best = [parameter.detach().clone() for parameter in self._parameters]
+        if loss < self._to_improve - self._stopping.improvement:
+            self._to_improve, self._improved = loss, (step, epoch)
+        steps, epochs = step - self._improved[0], epoch - self._improved[1]
+        return steps >= self._stopping.steps and epochs >= self._stopping.epochs
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Gives the parameters the values of the lowest loss."""
+        for parameter, best in zip(self._parameters, self._best, strict=False):
+            parameter.copy_(best)
+
+
 class Opponent(Protocol):
     """What pulls a training by interchange interventions in another direction."""
 
@@ -388,13 +449,14 @@ def train_by_interchange(
     seed: int = 0,
     opponent: Opponent | None = None,
     strict: Strict | None = None,
+    stopping: Stopping | None = None,
     following: Following = Following(),
 ) -> list[dict[str, Any]]:
     """Trains what `how` names, in place, and leaves the network in evaluation mode; returns the history.
 
     A row has `epoch` (rows are a tenth of an epoch apart), `step`, and `loss` and `train_iia` of the pairs since the
     row before, each at its step. The last row of an epoch also has what `following.evaluate` returns. The first row is
-    before the first step.
+    before the first step. With `stopping` the last row of an epoch has `stop_loss`, that of the pairs to stop by.
 
     Args:
         dataset: on the model's device.
@@ -403,10 +465,12 @@ def train_by_interchange(
         seed: the order of the pairs derives from it.
         opponent: adds to the loss of each step, and to the rows of the history.
         strict: the places that should carry nothing, where `how.strictness` is above 0.
+        stopping: when to stop, for a training of the alignment alone; None: after all epochs.
         following: who follows the training, and the values that it may use.
 
     Raises:
-        ArgumentError: the network can't be trained on batches of one pair, or there is strictness without places.
+        ArgumentError: the network can't be trained on batches of one pair, there is strictness without places, or a
+            network that is trained should stop.
         FloatingPointError: the loss is no longer finite.
 
     Example:
@@ -434,6 +498,9 @@ def train_by_interchange(
     if how.strictness and strict is None:
         raise ArgumentError("strict", None, "strictness needs the places that should carry nothing.")
     steps = _Steps(aligned, dataset, pairs, how, loss_of, opponent=opponent, strict=strict, kept=following.kept)
+    if stopping is not None and steps.network:
+        raise ArgumentError("stopping", None, "a training stops by its loss only where the network stays as it is.")
+    best = _Kept(stopping, steps.trained) if stopping is not None else None
     order, x = chance.generator(seed, "interchange order"), dataset.x_train
     merges_one = bool(steps.network) and merges_last(aligned.model, x, len(pairs), how.batch_size, says=True)
     n_steps = len(batch_sizes(len(pairs), how.batch_size, merges_one=merges_one))
@@ -459,6 +526,12 @@ def train_by_interchange(
                     epoch_progress.report(n, row["loss"])
             aligned.model.eval()
             history[-1] |= following.evaluate()
+            if stopping is not None and best is not None:
+                history[-1]["stop_loss"] = steps.loss_on(stopping.pairs)
+                if best.ends(history[-1]["stop_loss"], history[-1]["step"], epoch):
+                    break
+        if best is not None:
+            best.restore()
     return history
 
 
@@ -507,7 +580,7 @@ class _Steps:
             warmed = min(1.0, self._step / how.warmup_steps) if how.warmup_steps else 1.0
             self._optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
         labels = self.pairs.labels[index]
-        values = self._values_of(index)
+        values = self._values_of(self.pairs, index)
         outputs = aligned.outputs(*values)
         loss = objective = self.loss_of(outputs, labels)
         if how.cutoff is not None:
@@ -544,13 +617,22 @@ class _Steps:
         if self._retracts and isinstance(self.aligned.alignment, Rotation):
             self.aligned.alignment.retract()
 
-    def _values_of(self, index: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    def _values_of(self, pairs: Pairs, index: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
         """Returns base examples, and the site's values on them and on the sources of each place."""
-        base, sources = self.pairs.base[index], self.pairs.sources[index]
+        base, sources = pairs.base[index], pairs.sources[index]
         x = self.dataset.x_train
         if self._values is None:
             return x[base], *self.aligned.values_on(x, base, sources)
         return x[base], self._values.rows(base), [self._values.rows(one) for one in sources.unbind(1)]
+
+    @torch.no_grad()
+    def loss_on(self, pairs: Pairs) -> float:
+        """Returns the mean losses of batches of other pairs of training examples, added."""
+        batches = torch.arange(len(pairs), device=pairs.base.device).split(self.how.batch_size)
+        losses = [
+            self.loss_of(self.aligned.outputs(*self._values_of(pairs, index)), pairs.labels[index]) for index in batches
+        ]
+        return float(sum(losses))
 
     def _task_loss(self, index: Tensor) -> Tensor:
         """Returns the ordinary loss on the base examples."""

@@ -85,7 +85,7 @@ def _is_taken(aligned: Aligned, unit: int) -> bool:
     """Returns whether nothing of a unit or channel is left beside the places of variables."""
     if isinstance(aligned.alignment, Units):
         return bool(aligned.alignment.masks.any(0).reshape(aligned.alignment.masks.shape[1], -1)[unit].all())
-    return len(aligned.alignment.weight) == aligned.alignment.weight.shape[1]
+    return sum(aligned.alignment.sizes) == aligned.graph.target_site(aligned.target).n_units
 
 
 class SparePlaces:

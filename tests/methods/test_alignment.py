@@ -73,7 +73,7 @@ def test_directions_are_orthonormal_whatever_the_weight_and_retracting_moves_non
     found = rotation(2, 3)
     assert torch.allclose(found.directions(), found.weight, atol=1e-6)
     with torch.no_grad():
-        found.weight += 3 * torch.randn(6, 12, generator=torch.Generator().manual_seed(2))
+        found.map.weight += 3 * torch.randn(6, 12, generator=torch.Generator().manual_seed(2))
     directions = found.directions().detach()
     assert torch.allclose(directions @ directions.T, torch.eye(6), atol=1e-5)
     found.retract()
@@ -90,7 +90,7 @@ def test_gradients_of_a_rotation_are_right() -> None:
     base, one, other = (x[:2].requires_grad_() for x in values(3, dtype=torch.float64))
 
     def swapped(weight: Tensor, base: Tensor, one: Tensor, other: Tensor) -> Tensor:
-        return torch.func.functional_call(found, {"weight": weight}, (base, [one, other]))
+        return torch.func.functional_call(found, {"map.weight": weight}, (base, [one, other]))
 
     weight = (found.weight + 0.1).detach().requires_grad_()
     assert torch.autograd.gradcheck(swapped, (weight, base, one, other))

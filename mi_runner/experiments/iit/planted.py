@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mi_runner.datasets.causal_models import CausalModel, Mechanism
 from mi_runner.experiments.iit.tables import ANGLE, ANGLE_RANDOM
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.alignment import Units
+from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import Aligned
 from mi_runner.methods.principal_angles import expected_of_all, largest_angle
 from mi_runner.models import formulas
@@ -118,6 +118,7 @@ def angles(truth: Truth, aligned: Aligned, places: tuple[tuple[str, ...], ...]) 
     if isinstance(alignment, Units):
         own = [np.eye(mask.numel())[mask.flatten().cpu().numpy()] for mask in alignment.masks]
     else:
+        assert isinstance(alignment, Rotation), "other maps have no directions"
         with torch.no_grad():
             own = [rows.cpu().double().numpy() for rows in alignment.directions().split(alignment.sizes)]
     known = [planted_directions(truth, aligned.graph, aligned.target, variables) for variables in places]

@@ -26,7 +26,7 @@ from mi_runner.experiments.iit.tables import CELL, OF_NETWORK, SINGLE_SOURCE, SU
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
-from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.alignment import Mapped, Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
     Following,
@@ -300,7 +300,7 @@ class Trial:
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
         """Returns a network's rows in metrics.csv, with the site and alignment that were swapped, also of a control."""
-        alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
+        alignment = AlignmentKind.units if isinstance(network.alignment, Units) else AlignmentKind.rotation
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
         truth = self.setting.truth
@@ -400,9 +400,9 @@ def aligned_at_start(
     return Aligned(model, graph, cell.target, alignment_of(setting, cell, start))
 
 
-def _orthonormality_error(alignment: Units | Rotation) -> float | None:
+def _orthonormality_error(alignment: Units | Mapped) -> float | None:
     """Returns the largest entry of |R Rᵀ − 1|."""
-    if isinstance(alignment, Units):
+    if not isinstance(alignment, Rotation):
         return None
     rows = alignment.weight.detach().double()
     return float((rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).abs().max())
