@@ -47,6 +47,9 @@ class TrainingConfig:
     )
     label_smoothing: float = same(TrainingOptions, "label_smoothing")
     stop_loss: float | None = same(TrainingOptions, "stop_loss")
+    stop_steps: int | None = same(TrainingOptions, "stop_steps")
+    stop_examples: int = same(TrainingOptions, "stop_examples")
+    keep_best: bool = same(TrainingOptions, "keep_best")
     keep_epochs: bool = same(
         TrainingOptions,
         "keep_epochs",

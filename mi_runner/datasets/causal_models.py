@@ -5,12 +5,12 @@ combination of values. If some variables of a base example take the values of a 
 counterfactual label. It is what a network predicts under intervention if it computes as the model does (Geiger et al.,
 "Inducing causal structure for interpretable neural networks", ICML 2022).
 
-Letters: N examples, B pairs, V variables.
+Letters: N examples, B pairs, V variables, W columns of values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,22 @@ from torch import Tensor
 from mi_runner.errors import ArgumentError, unknown
 
 Mechanism = Callable[[Tensor], Tensor]
-"""Values `(B, V)` float64 → labels `(B,)`, in the form of the data set's targets: int64 classes or float32 values."""
+"""Values `(B, W)` float64 → labels `(B,)`, in the form of the data set's targets: int64 classes or float32 values."""
+
+
+@dataclass(frozen=True)
+class Follows:
+    """Says that a variable follows from another one, so that a swap of that one changes it, too.
+
+    Attributes:
+        variable: the number that follows.
+        of: the variable that it follows from.
+        rule: values `(B, W)`, those of `of` swapped → the numbers `(B,)` of the variable.
+    """
+
+    variable: str
+    of: str
+    rule: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,8 +46,12 @@ class CausalModel:
 
     Attributes:
         variables: their names, in the order of the columns of the values.
-        values_train, values_test: `(N, V)` float64, a row for each example of the data set.
+        values_train, values_test: `(N, W)` float64, a row for each example of the data set.
         mechanism: gives the labels of values.
+        widths: how many columns each variable has: 1 for a number, more for a vector; None: each is a number.
+        n_kept: columns behind those of the variables: numbers of an example that the mechanism or a rule needs, and
+            that no swap changes.
+        follows: which variables follow from others, in the order in which a swap changes them.
 
     Example:
         >>> import torch
@@ -48,40 +67,94 @@ class CausalModel:
     values_train: Tensor
     values_test: Tensor
     mechanism: Mechanism
+    widths: tuple[int, ...] | None = None
+    n_kept: int = 0
+    follows: tuple[Follows, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.variables or len(set(self.variables)) < len(self.variables):
             raise ArgumentError("variables", self.variables, "name at least one variable, each once.")
+        if self.widths is not None and (len(self.widths) != len(self.variables) or min(self.widths) < 1):
+            problem = f"give a width of at least 1 for each of the {len(self.variables)} variables."
+            raise ArgumentError("widths", self.widths, problem)
+        n_columns = sum(self._widths) + self.n_kept
         for split in ("train", "test"):
             values = getattr(self, f"values_{split}")
-            if values.dim() != 2 or values.shape[1] != len(self.variables) or values.dtype != torch.float64:
-                wanted = f"must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} {values.dtype}."
+            if values.dim() != 2 or values.shape[1] != n_columns or values.dtype != torch.float64:
+                wanted = f"must be (N, {n_columns}) float64, not {tuple(values.shape)} {values.dtype}."
                 raise ArgumentError(f"values_{split}", None, f"values_{split} {wanted}")
+        for link in self.follows:
+            if self.width(link.variable) > 1 or self.column(link.variable) == self.column(link.of):
+                problem = f"{link.variable} follows from {link.of}: name a number and another variable."
+                raise ArgumentError("follows", None, problem)
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return self.widths or (1,) * len(self.variables)
+
+    def _place(self, variable: str) -> int:
+        if variable not in self.variables:
+            raise ArgumentError("variable", None, unknown("variable", variable, self.variables))
+        return self.variables.index(variable)
 
     def column(self, variable: str) -> int:
-        """Returns the number of a variable's column.
+        """Returns the number of a variable's column, of a vector its first.
 
         Raises:
             ArgumentError: there is no such variable; the text lists them.
         """
-        if variable not in self.variables:
-            raise ArgumentError("variable", None, unknown("variable", variable, self.variables))
-        return self.variables.index(variable)
+        return sum(self._widths[: self._place(variable)])
+
+    def width(self, variable: str) -> int:
+        """Returns how many columns a variable has: 1 for a number, more for a vector.
+
+        Raises:
+            ArgumentError: as `column`.
+        """
+        return self._widths[self._place(variable)]
+
+    def columns(self, variable: str) -> slice:
+        """Returns the columns of a variable.
+
+        Raises:
+            ArgumentError: as `column`.
+        """
+        first = self.column(variable)
+        return slice(first, first + self.width(variable))
+
+    def contradiction(self, variables: Iterable[str]) -> str:
+        """Returns why variables can't be swapped together, and what to do; empty if they can."""
+        swapped = set(variables)
+        for link in self.follows:
+            if {link.variable, link.of} <= swapped:
+                return (
+                    f"{link.variable} and {link.of} can't be swapped together, because {link.variable} follows from "
+                    f"{link.of}: the two swaps contradict each other. Swap one of them."
+                )
+        return ""
 
     def counterfactual(self, base: Tensor, sources: Mapping[str, Tensor]) -> Tensor:
         """Returns the labels `(B,)` of base values with some variables taken from source examples.
 
         Args:
-            base: `(B, V)` values of the base examples.
-            sources: variable → `(B, V)` values of the examples that it is taken from; the others stay as they are.
+            base: `(B, W)` values of the base examples.
+            sources: variable → `(B, W)` values of the examples that it is taken from; the others stay as they are, but
+                for those that follow from it.
 
         Raises:
-            ConfigError: there is no such variable.
+            ArgumentError: there is no such variable, or the swaps contradict each other.
         """
+        if problem := self.contradiction(sources):
+            raise ArgumentError("sources", None, problem)
         values = base.clone()
         for variable, source in sources.items():
-            column = self.column(variable)
-            values[:, column] = source[:, column]
+            columns = self.columns(variable)
+            values[:, columns] = source[:, columns]
+        changed = set(sources)
+        for link in self.follows:
+            if link.of in changed:
+                values[:, self.column(link.variable)] = link.rule(values)
+                changed.add(link.variable)
         return self.mechanism(values)
 
     def limited(self, limit: int) -> CausalModel:

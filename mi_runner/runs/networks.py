@@ -65,8 +65,10 @@ class Weighted:
 
     @property
     def stop_epochs(self) -> dict[str, int | None] | None:
-        """Seed → the epoch in which `stop_loss` ended the training; None where it may end none."""
-        if self.setting.training.stop_loss is None or self.of_checkpoint or self.of_program or self.is_planted:
+        """Seed → the epoch in which `stop_loss` or `stop_steps` ended the training; None where they may end none."""
+        options = self.setting.training
+        may_stop = options.stop_loss is not None or options.stop_steps is not None
+        if not may_stop or self.of_checkpoint or self.of_program or self.is_planted:
             return None
         each = self.setting.members or (self.setting,)
         return {str(member.seed): training.stop_epoch(member.history) for member in each}

@@ -386,8 +386,10 @@ def _code_digest() -> str:
 
 
 def _training(training: TrainingOptions) -> dict[str, Any]:
-    """Returns the options that affect training: those of a regulariser only if there is one."""
-    options = {name: value for name, value in asdict(training).items() if name != "keep_epochs"}
+    """Returns the options that affect training: a regulariser's, and those of stopping, only if used."""
+    left_out = {"keep_epochs"}
+    if training.stop_steps is None:
+        left_out |= {"stop_steps", "stop_examples", "keep_best"}
     if training.regularizer == "none":
-        return {name: value for name, value in options.items() if not name.startswith("regularizer_")}
-    return options
+        left_out |= {"regularizer_strength", "regularizer_layer", "regularizer_clusters"}
+    return {name: value for name, value in asdict(training).items() if name not in left_out}

@@ -22,6 +22,17 @@ class TrainingOptions:
     stop_loss: float | None = option(
         None, "training ends after the epoch whose mean training loss is at or below it; None: after epochs", at_least=0
     )
+    stop_steps: int | None = option(
+        None,
+        "training ends after so many steps without a better accuracy on held-out examples; None: after epochs",
+        at_least=1,
+    )
+    stop_examples: int = option(
+        10_000, "with stop_steps: so many training examples, the last ones, are held out and not trained on", at_least=1
+    )
+    keep_best: bool = option(
+        False, "with stop_steps: the network gets the weights of the first step with the best accuracy on them"
+    )
     keep_epochs: bool = option(
         False,
         "the model store keeps the weights of each epoch, and what training needs to continue from them",

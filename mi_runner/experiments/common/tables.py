@@ -104,6 +104,7 @@ TRUTH = TableType(
 )
 
 REGULARIZED, STOPPED = "where training has a regularizer", "where training.stop_loss is given"
+HELD_OUT = "where training.stop_steps is given"
 
 MEASURED = {
     "clusterability": "the regularizer's measure after the epoch: share of the layer's squared weights inside clusters",
@@ -117,11 +118,27 @@ HISTORY = TableType(
     "Training, epoch by epoch",
     (
         Key("epoch", "passes over the training examples so far", COUNT),
+        Note(
+            "steps", "training steps of the epoch; the last epoch may end before its examples do", COUNT, only=HELD_OUT
+        ),
         Note("loss", "mean training loss of the epoch, without a regularizer", LOSS),
         Note("penalty", "the regularizer's addition to the loss, mean over the epoch's steps", only=REGULARIZED),
         *(Note(name, meaning, only=f"where training.regularizer={name}") for name, meaning in MEASURED.items()),
         Note("test_loss", "mean loss on the test set after the epoch", LOSS),
         Note("test_accuracy", "test examples whose predicted label is correct, after the epoch", FRACTION),
+        Note(
+            "held_out_accuracy",
+            "held-out examples whose predicted label is correct, after the epoch",
+            FRACTION,
+            only=HELD_OUT,
+        ),
+        Note(
+            "best_held_out_accuracy",
+            "largest such fraction after any step so far",
+            FRACTION,
+            only=HELD_OUT,
+        ),
+        Note("stopped", "whether training ends after training.stop_steps without a better one", only=HELD_OUT),
         Note("reached", "whether the training loss has reached training.stop_loss", only=STOPPED),
     ),
 )
@@ -131,7 +148,8 @@ def where_trained(rows: Sequence[Row]) -> list[str]:
     """Returns which columns of a training's history some runs only have: those of its regularizer and its end."""
     columns = set().union(*rows)
     where = [f"where training.regularizer={name}" for name in MEASURED if name in columns]
-    return where + ([REGULARIZED] if "penalty" in columns else []) + ([STOPPED] if "reached" in columns else [])
+    marks = (("penalty", REGULARIZED), ("reached", STOPPED), ("stopped", HELD_OUT))
+    return [*where, *(of_some for column, of_some in marks if column in columns)]
 
 
 def of_training(rows: Sequence[Row], of: TableType = HISTORY) -> Table:

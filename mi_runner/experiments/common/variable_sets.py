@@ -15,11 +15,15 @@ MOST_IN_ALL_SETS = 3
 
 
 def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
-    """Returns every non-empty set of up to three variables, small ones first; of more, each and all together."""
+    """Returns every non-empty set of up to three variables, small ones first; of more, each and all together.
+
+    Sets that can't be swapped together are left out.
+    """
     names = variables.variables
     largest = len(names) if len(names) <= MOST_IN_ALL_SETS else 1
     sets = [chosen for size in range(1, largest + 1) for chosen in itertools.combinations(names, size)]
-    return sets if largest == len(names) else [*sets, names]
+    together = sets if largest == len(names) else [*sets, names]
+    return [chosen for chosen in together if not variables.contradiction(chosen)]
 
 
 def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -29,7 +33,8 @@ def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence
         given: a name, a list of names (one set), or a list of lists; None: the default.
 
     Raises:
-        ConfigError: it is none of these, or a variable or a set is unknown or named twice; the text says which.
+        ConfigError: it is none of these, a variable or a set is unknown or named twice, or a set can't be swapped
+            together; the text says which.
     """
     if given is None:
         return [tuple(names) for names in default]
@@ -51,6 +56,8 @@ def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence
                 variables.column(name)
         if len(set(names)) < len(names):
             raise ConfigError(f"experiment.variables=[{','.join(names)}]: name each variable once.")
+        if problem := variables.contradiction(names):
+            raise ConfigError(f"experiment.variables=[{','.join(names)}]: {problem}")
     if len({frozenset(names) for names in sets}) < len(sets):
         raise ConfigError(f"experiment.variables={given}: name each set once.")
     return [tuple(names) for names in sets]
