@@ -50,6 +50,7 @@ class TrainingConfig:
     stop_steps: int | None = same(TrainingOptions, "stop_steps")
     stop_examples: int = same(TrainingOptions, "stop_examples")
     keep_best: bool = same(TrainingOptions, "keep_best")
+    random_labels: bool = same(TrainingOptions, "random_labels")
     keep_epochs: bool = same(
         TrainingOptions,
         "keep_epochs",

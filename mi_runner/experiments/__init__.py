@@ -36,6 +36,9 @@ Drawing: TypeAlias = "Callable[[], Figure]"
 C = TypeVar("C", bound=ExperimentConfig)
 """The schema of an experiment's options."""
 
+Read = TypeVar("Read", bound=ExperimentConfig, covariant=True)
+"""The same of a setting, which only reads them: what takes a schema takes one that extends it."""
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -51,7 +54,7 @@ class TrainedNetwork:
 
 
 @dataclass(frozen=True)
-class Setting(Generic[C]):
+class Setting(Generic[Read]):
     """What an experiment works on.
 
     Attributes:
@@ -71,7 +74,7 @@ class Setting(Generic[C]):
         truth: what is known about a network whose weights are planted; otherwise None.
     """
 
-    config: C
+    config: Read
     training: TrainingOptions
     model: nn.Module
     dataset: Dataset
@@ -81,7 +84,7 @@ class Setting(Generic[C]):
     source: str = ""
     start: str = ""
     networks: Mapping[str, TrainedNetwork] = field(default_factory=dict)
-    members: tuple[Setting[C], ...] = ()
+    members: tuple[Setting[Read], ...] = ()
     progress: Progress = field(default_factory=Progress)
     truth: Truth | None = None
 

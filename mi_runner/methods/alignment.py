@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError
+from mi_runner.methods.interchange_options import Steps
 from mi_runner.methods.maps import bijections
-from mi_runner.methods.maps.bijections import Map, Steps
+from mi_runner.methods.maps.bijections import Map
 
 AxisIndex = int | slice | EllipsisType
 """What one axis is indexed with; an ellipsis stands for all axes that have no index."""
@@ -155,7 +156,9 @@ class Mapped(nn.Module):
         n_units = int(torch.Size(shape).numel())
         self.sizes = list(sizes)
         if sum(self.sizes) > n_units:
-            raise ArgumentError("size", None, f"{sum(self.sizes)} coordinates do not fit in a space of {n_units} units.")
+            raise ArgumentError(
+                "size", None, f"{sum(self.sizes)} coordinates do not fit in a space of {n_units} units."
+            )
         self.map = map
 
     @property
@@ -175,9 +178,7 @@ class Mapped(nn.Module):
         of_base, *of_others = self.map(together).split([len(flat), *map(len, rows)])
         *places, rest = of_base.split([*self.sizes, flat.shape[1] - sum(self.sizes)], 1)
         of_places = [other.split([*self.sizes, rest.shape[1]], 1)[place] for place, other in enumerate(of_others)]
-        taken = [
-            place.index_copy(0, own, other) for place, own, other in zip(places, rows, of_places, strict=True)
-        ]
+        taken = [place.index_copy(0, own, other) for place, own, other in zip(places, rows, of_places, strict=True)]
         back: Tensor = self.map.inverse(torch.cat([*taken, rest], 1))
         return back.view(base.shape)
 

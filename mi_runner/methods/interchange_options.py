@@ -47,6 +47,21 @@ class InterchangeOptions:
         return float(self.strictness > 0) if self.task_weight is None else self.task_weight
 
 
+Steps = Literal["retraction", "parametrization"]
+"""How a rotation is trained."""
+
+
+@dataclass(frozen=True)
+class RotationOptions:
+    """How steps turn a rotation."""
+
+    steps: Steps = option(
+        "retraction",
+        "retraction: a step moves the directions, which are made orthonormal again; parametrization: torch's own, "
+        "which steps in the parameters of a rotation",
+    )
+
+
 @dataclass(frozen=True)
 class AdversaryOptions:
     """How adversaries are trained, and what they count for."""

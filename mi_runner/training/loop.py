@@ -22,6 +22,7 @@ from mi_runner.training.epochs import EpochProgress, merges_last, shuffled_batch
 from mi_runner.training.evaluation import LossFunction, loss_function, score
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
+from mi_runner.training.random_labels import trained_on
 from mi_runner.training.regularizers import Regularizer
 from mi_runner.training.stopping import Watch, n_held_out
 
@@ -93,6 +94,7 @@ def train(
     """
     progress = progress or Progress()
     check(model, dataset, options)
+    dataset = trained_on(dataset, options, seed)
     loss_of = loss_function(options, dataset)
     regularizer = regularizer or regularizers.regularizer(model, options)
     if not options.epochs:

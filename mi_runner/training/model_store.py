@@ -390,6 +390,8 @@ def _training(training: TrainingOptions) -> dict[str, Any]:
     left_out = {"keep_epochs"}
     if training.stop_steps is None:
         left_out |= {"stop_steps", "stop_examples", "keep_best"}
+    if not training.random_labels:
+        left_out.add("random_labels")
     if training.regularizer == "none":
         left_out |= {"regularizer_strength", "regularizer_layer", "regularizer_clusters"}
     return {name: value for name, value in asdict(training).items() if name not in left_out}

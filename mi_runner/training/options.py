@@ -33,6 +33,9 @@ class TrainingOptions:
     keep_best: bool = option(
         False, "with stop_steps: the network gets the weights of the first step with the best accuracy on them"
     )
+    random_labels: bool = option(
+        False, "train on the training labels in random order, so that nothing of the task is learned: a control"
+    )
     keep_epochs: bool = option(
         False,
         "the model store keeps the weights of each epoch, and what training needs to continue from them",

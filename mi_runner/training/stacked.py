@@ -36,6 +36,7 @@ from mi_runner.training.evaluation import LossFunction, Score, loss_function, sc
 from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
+from mi_runner.training.random_labels import trained_on
 from mi_runner.training.regularizers import Regularizer
 
 MOST_VALUES = 250_000_000
@@ -82,6 +83,7 @@ def train_together(
         for network in networks:
             network.eval()
         return [[] for _ in networks]
+    datasets = [trained_on(dataset, options, seed) for dataset, seed in zip(datasets, seeds, strict=True)]
     stack = _Stack(networks, datasets, options)
     orders = [chance.generator(seed, "batch order") for seed in seeds]
     n_members, n_examples = len(networks), len(datasets[0].x_train)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.config import composition
 from mi_runner.config.datasets.ellipses import EllipsesConfig
 from mi_runner.config.datasets.mod_add import ModAddConfig
-from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
+from mi_runner.config.experiments.iit import OF_IIT, AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
@@ -246,7 +246,7 @@ def test_the_columns_and_subsets_of_the_table(turned: Result) -> None:
     rows = turned.tables["metrics"]
     assert all(list(row) == METRICS_COLUMNS for row in rows)
     assert [row["phase"] for row in rows[::3]] == ["before", "after"] + ["control"] * 5
-    assert [row["control"] for row in rows[6::3]] == [control.name for control in Control]
+    assert [row["control"] for row in rows[6::3]] == [control.name for control in OF_IIT]
     for whole, changed, unchanged in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
         assert [row["subset"] for row in (whole, changed, unchanged)] == ["all", "changed", "unchanged"]
         assert whole["n_pairs"] == changed["n_pairs"] + unchanged["n_pairs"] == 200
@@ -366,7 +366,7 @@ def test_controls_without_room_are_left_out_and_named_in_the_log(
 ) -> None:
     monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
     dataset = bits()
-    given = setting(Xor(), dataset, **units(size=2, variables="a", site="first", controls=list(Control), epochs=0))
+    given = setting(Xor(), dataset, **units(size=2, variables="a", site="first", controls=list(OF_IIT), epochs=0))
     with caplog.at_level("INFO", logger="mi_runner"):
         result = iit.run(given)
     text = "a/first: the control other_units is left out, because it takes 2 units, and first has 0 besides the places"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mi_runner.config.experiments.das import DasConfig
-from mi_runner.config.experiments.iit import Control, Reading, Sources, Trained
+from mi_runner.config.experiments.iit import OF_IIT, Control, Reading, Sources, Trained
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result
@@ -104,7 +104,7 @@ def test_the_summary_has_the_largest_effect_and_that_of_the_rest(found: Result) 
     assert found.metrics["largest_effect/a/first"] == found.metrics["largest_effect"]
     assert "Of the units that should carry nothing, none that is taken from a source alone changes" in found.answer
     assert set(iit.metric_names(setting(Xor(), bits(), **units(site="first", variables=["a"], strictness=1.0)))) <= {
-        *found.metrics, *(f"iia/{control.name}" for control in Control)
+        *found.metrics, *(f"iia/{control.name}" for control in OF_IIT)
     }  # fmt: skip
 
 

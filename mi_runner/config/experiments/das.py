@@ -1,12 +1,14 @@
-"""The options of `experiment=das`: those of `iit`, with other defaults."""
+"""The options of `experiment=das`: those of `iit`, with other defaults, and those of maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments.iit import Control, IitConfig, Trained
-from mi_runner.config.options import option
+from mi_runner.config.options import option, same
+from mi_runner.methods.interchange_options import RotationOptions
 
 
 def _with_default(name: str, default: Any) -> Any:
@@ -14,12 +16,22 @@ def _with_default(name: str, default: Any) -> Any:
     return option(default, **IitConfig.__dataclass_fields__[name].metadata)
 
 
+class RotationSteps(Enum):
+    retraction = "retraction"
+    parametrization = "parametrization"
+
+
+WITH_MAP = "with map: "
+"""How the meaning of an option begins that is for maps alone."""
+
+
 @dataclass
 class DasConfig(IitConfig):
-    """Which sites of a trained network carry which variables along some directions? (DAS)"""
+    """Which sites of a trained network carry which variables along some directions, or by a stronger map? (DAS)"""
 
     name: ClassVar[str] = "das"
     place: ClassVar[int] = 60
+    module: ClassVar[str] = "mi_runner.experiments.das.experiment"
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",
         "dataset.test_size=60",
@@ -41,4 +53,41 @@ class DasConfig(IitConfig):
     rotation_learning_rate: float = _with_default("rotation_learning_rate", 5e-4)
     warmup_steps: int = _with_default("warmup_steps", 0)
     gradient_clip: float | None = _with_default("gradient_clip", None)
-    controls: list[Control] = _with_default("controls", [])
+    controls: list[Control] = option(
+        [],
+        "what the result is compared with; []: nothing. With map: untrained, the same map in the network before its "
+        "training, and random_labels, in one that was trained on labels in random order",
+    )
+    map: list[str] | None = option(
+        None,
+        "maps from the site to coordinates, each trained by itself: neurons, rotation, revnet; package.module:callable "
+        "of your own, called with the number of units. Runs code! null: a rotation of size directions, the grid of DAS",
+    )
+    sizes: list[int] | None = option(
+        None, f"{WITH_MAP}coordinates of each variable, several in turn: [1,2,8]; null: as many as there is room for",
+        at_least=1,
+    )  # fmt: skip
+    blocks: list[int] = option([10], f"{WITH_MAP}blocks of a revnet, several in turn", at_least=1, at_most=1_000)
+    block_width: list[int] = option(
+        [16], f"{WITH_MAP}hidden units in a block of a revnet, several in turn", at_least=1, at_most=10_000
+    )
+    rotation_steps: RotationSteps = same(RotationOptions, "steps", RotationSteps)
+    map_learning_rate: float = option(1e-3, f"{WITH_MAP}step size for a map, with training.optimizer", above=0)
+    stop_steps: int | None = option(
+        1000, f"{WITH_MAP}training ends after so many steps without a lower loss on other pairs; null: after epochs",
+        at_least=1,
+    )  # fmt: skip
+    stop_epochs: int = option(0, f"{WITH_MAP}and only after so many epochs without one", at_least=0)
+    stop_improvement: float = option(
+        1e-3, f"{WITH_MAP}a loss, the mean losses of batches added, is lower by so much", at_least=0
+    )
+    stop_pairs: int = option(
+        10_000, f"{WITH_MAP}pairs of training examples that the loss is of", at_least=1, at_most=10_000_000
+    )
+    control_pairs: int | None = option(
+        None, f"{WITH_MAP}training pairs for the networks of controls; null: train_pairs", at_least=1,
+        at_most=10_000_000,
+    )  # fmt: skip
+    control_learning_rate: float | None = option(
+        None, f"{WITH_MAP}step size for the networks of controls; null: map_learning_rate", above=0
+    )

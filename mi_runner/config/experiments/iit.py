@@ -38,6 +38,11 @@ class Control(Enum):
     random_rotation = "random_rotation"
     untrained = "untrained"
     shuffled_labels = "shuffled_labels"
+    random_labels = "random_labels"
+
+
+OF_IIT = tuple(control for control in Control if control is not Control.random_labels)
+"""The controls without that of a map alone, a network that was trained on labels in random order."""
 
 
 @dataclass
@@ -128,7 +133,7 @@ class IitConfig(ExperimentConfig):
         1000, "MB of sites' values that are kept of a network that isn't trained; with less it takes longer", at_least=0
     )
     controls: list[Control] = option(
-        list(Control), "what the result is compared with; []: nothing. The last two train again"
+        list(OF_IIT), "what the result is compared with; []: nothing. The last two train again"
     )
     adversary: list[str] | None = option(
         None, "variables that must not be swappable at the site: [area]; null: no adversary"

@@ -88,7 +88,7 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
         given, default = None, every_set(causal_model)
     sets = variable_sets(given, causal_model, default)
     _check_places_of_all(config, sets)
-    targets = _targets(config.site, graph)
+    targets = targets_of(config.site, graph)
     separate = config.sources is Sources.multi
     return [
         _cell(config, names, target, tuple((name,) for name in names) if separate else (names,), site)
@@ -105,7 +105,7 @@ def strict_sites(config: IitConfig, graph: ModelGraph) -> list[str]:
     """
     if config.strictness_sites is None or not config.strictness:
         return []
-    return list(_targets(config.strictness_sites, graph, "strictness_sites"))
+    return list(targets_of(config.strictness_sites, graph, "strictness_sites"))
 
 
 def measured_targets(config: IitConfig, graph: ModelGraph, cell: Cell) -> list[str]:
@@ -118,7 +118,7 @@ def _layers(graph: ModelGraph) -> list[str]:
     return layers[:-1] or layers
 
 
-def _targets(given: object, graph: ModelGraph, option: str = "site") -> dict[str, Site]:
+def targets_of(given: object, graph: ModelGraph, option: str = "site") -> dict[str, Site]:
     """Returns what an option such as `experiment.site` names, each with the site whose value is swapped."""
     able = graph.usable_sites
     sites = [given] if isinstance(given, str) else given
@@ -248,6 +248,13 @@ def check_options(config: IitConfig) -> None:
     if len(set(config.controls)) < len(config.controls):
         names = ",".join(control.name for control in config.controls)
         raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
+    if Control.random_labels in config.controls:
+        maps = (
+            "add experiment.map=[rotation,revnet]"
+            if config.name == "das"
+            else "type experiment=das experiment.map=[...]"
+        )
+        raise ConfigError(f"experiment.controls=[random_labels] is a control of maps: {maps}, or leave it out.")
 
 
 def _check_options_of_adversary(config: IitConfig) -> None:

@@ -11,17 +11,15 @@ Letters: B batch, d units of the site, k directions, L blocks, h hidden units of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from mi_runner.errors import ArgumentError
+from mi_runner.methods.interchange_options import Steps
 from mi_runner.methods.maps.coupling import coupled
-
-Steps = Literal["retraction", "parametrization"]
-"""How a rotation is trained."""
 
 TOLERANCE = 1e-4
 """How far a value may be from itself after a map and its inverse, in units of the largest value."""
@@ -82,9 +80,9 @@ class Rotation(nn.Module):
         n_units: d.
         n_directions: k, the rows that are trained; None: all.
         generator: draws the first directions, uniform over all orthonormal ones.
-        steps: `retraction`: a step moves the rows themselves, and Gram-Schmidt makes them orthonormal again (`retract`);
-            `parametrization`: torch's own, the exponential of a skew matrix for a square, Householder's reflections for a
-            rectangle.
+        steps: `retraction`: a step moves the rows themselves, and Gram-Schmidt makes them orthonormal again
+            (`retract`); `parametrization`: torch's own, the exponential of a skew matrix for a square, Householder's
+            reflections for a rectangle.
 
     Example:
         >>> import torch
@@ -144,8 +142,8 @@ def orthonormal(weight: Tensor) -> Tensor:
 class RevNet(nn.Module):
     """A reversible network: L blocks of y₁ = x₁ + F(x₂), y₂ = x₂ + G(y₁) on two halves of the coordinates.
 
-    F and G have one hidden layer of h ReLU units, biases, and the initial weights of `torch.nn.Linear`. Of an odd number
-    of units the first half has one more. (Gomez et al., "The reversible residual network", NeurIPS 2017.)
+    F and G have one hidden layer of h ReLU units, biases, and the initial weights of `torch.nn.Linear`. Of an odd
+    number of units the first half has one more. (Gomez et al., "The reversible residual network", NeurIPS 2017.)
 
     Args:
         n_units: d, at least 2.
@@ -179,7 +177,7 @@ class RevNet(nn.Module):
     @property
     def n_parameters(self) -> int:
         """Numbers that are trained; a second half of one unit less has none for it."""
-        blocks, width, m = len(self.w1) // 2, self.w1.shape[1], self.w1.shape[2]
+        blocks, width = len(self.w1) // 2, self.w1.shape[1]
         missing = blocks * (2 * width + 1) if self.is_odd else 0
         return sum(parameter.numel() for parameter in self.parameters()) - missing
 

@@ -1,7 +1,7 @@
 """Additive couplings of two halves of coordinates, with gradients: by compiled kernels, or by torch's own operations.
 
-The kernels are for few units on a processor: many steps on small tensors. Where halves are larger than `FEW` units, on a
-GPU, in another type than float32, and where a gradient of a gradient is asked, torch computes the same.
+The kernels are for few units on a processor: many steps on small tensors. Where halves are larger than `FEW` units, on
+a GPU, and in another type than float32, torch computes the same.
 
 Letters: B batch, L couplings, d coordinates, m of a half, h hidden units.
 """
@@ -70,7 +70,5 @@ class _Coupled(torch.autograd.Function):
         sums = [torch.zeros(kernel.CHUNKS, *one.shape) for one in parameters]
         arrays = [one.detach().numpy() for one in parameters]
         of_sums = [one.numpy() for one in sums]
-        kernel.gradients(
-            x.detach().numpy(), of_out.contiguous().numpy(), *arrays, ctx.inverse, of_x.numpy(), *of_sums
-        )
+        kernel.gradients(x.detach().numpy(), of_out.contiguous().numpy(), *arrays, ctx.inverse, of_x.numpy(), *of_sums)
         return of_x, *(one.sum(0) for one in sums), None

@@ -1,13 +1,13 @@
 """Additive couplings, forwards, backwards, and their gradients, compiled.
 
-A coupling adds a small network of one half of the coordinates to the other half: target += W₂ relu(W₁ source + b₁) + b₂.
+A coupling adds a small network of one half of the coordinates to the other: target += W₂ relu(W₁ source + b₁) + b₂.
 With 8 → 16 → 8 units torch spends most of its time on moving such tensors in and out of memory: 6,400 pairs through ten
 blocks take it 90 ms a step on one thread. Here a block of rows goes through all couplings inside the processor's cache,
 and the gradient computes the hidden units again instead of reading them.
 
-A row of memory is one coordinate of a block of rows, so that loops run over rows, which compiles to vector instructions.
-Four sources are added at a time, because a sum that is loaded and stored for each source waits for the memory. Gradients
-are added up in chunks whose number doesn't depend on that of threads, so that results don't either.
+A row of memory is one coordinate of a block of rows, so that loops over rows compile to vector instructions. Four
+sources are added at a time, because a sum that is loaded and stored for each source waits for the memory. Gradients are
+added up in chunks whose number doesn't depend on that of threads, so that results don't either.
 
 Letters: R rows; L couplings; d coordinates, m of a half; h hidden units.
 """
@@ -142,7 +142,7 @@ def _write(halves: Any, start: int, x: Any) -> None:
 
 @compiled(parallel=True)
 def couple(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, inverse: bool, out: Any) -> None:
-    """Fills `out` `(R, d)` with the rows of `x` after all couplings, or after their inverses from the last to the first.
+    """Fills `out` `(R, d)` with the rows of `x` after all couplings, or after their inverses, the last one first.
 
     Couplings with even numbers change the first half, the others the second.
 
@@ -182,7 +182,11 @@ def gradients(
     n_blocks = (len(x) + BLOCK - 1) // BLOCK
     sign = np.float32(-1) if inverse else np.float32(1)
     for chunk in prange(CHUNKS):
-        halves, turned_w1, turned_w2 = np.empty((2, m, BLOCK), np.float32), w1.transpose(0, 2, 1).copy(), w2.transpose(0, 2, 1).copy()
+        halves, turned_w1, turned_w2 = (
+            np.empty((2, m, BLOCK), np.float32),
+            w1.transpose(0, 2, 1).copy(),
+            w2.transpose(0, 2, 1).copy(),
+        )
         sources = np.empty((n_couplings, m, BLOCK), np.float32)
         hidden = np.empty((n_couplings, h, BLOCK), np.float32)
         of_hidden, of_change = np.empty((h, BLOCK), np.float32), np.empty((m, BLOCK), np.float32)

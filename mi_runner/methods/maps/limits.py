@@ -75,8 +75,8 @@ def best_neurons(
     d, n_places = base.shape[1], len(sources)
     if math.perm(d, n_places) > MOST_CHOICES:
         problem = (
-            f"{d} units for {n_places} variables are {math.perm(d, n_places):,} choices of neurons at a step, more than "
-            f"{MOST_CHOICES:,}:"
+            f"{d} units for {n_places} variables are {math.perm(d, n_places):,} choices of neurons at a step, more "
+            f"than {MOST_CHOICES:,}:"
         )
         raise ArgumentError("map", "neurons", problem, "leave neurons out of {map}, or name a smaller {site}.")
     places: list[list[int]] = [[] for _ in range(n_places)]
