@@ -5,13 +5,16 @@
 | `feature_names`                    | `(D,)`           | a name for each number of an example's input, as text     |
 | `class_names`                      | `(K,)`           | the names of the classes, in order, as text               |
 
-Four more arrays give the causal model of the data, for experiment=iit:
+Four more arrays give the causal model of the data, for experiment=iit, and a fifth says which variables are vectors:
 
 | array                              | shape            | what it holds                                             |
 |------------------------------------|------------------|-----------------------------------------------------------|
 | `variables`                        | `(V,)`           | names, as text                                            |
-| `variables_train`, `variables_test`| `(N, V)`         | each example's values of the variables: integers 0..k−1   |
-| `mechanism`                        | `(k_1, ..., k_V)`| the label that follows from each combination of values    |
+| `variables_train`, `variables_test`| `(N, W)`         | each example's values of the variables: integers 0..k−1   |
+| `mechanism`                        | `(k_1, ..., k_W)`| the label that follows from each combination of values    |
+| `variable_widths`                  | `(V,)`           | columns of each variable; without it, one each, so W = V  |
+
+A file has no mechanism of real numbers, which is a function and no table: such a causal model is given in Python.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from mi_runner.progress import log
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 WORDS = ("feature_names", "class_names")
 CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
+WIDTHS = "variable_widths"
 
 
 def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "class") -> Dataset:
@@ -55,7 +59,7 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     file = file_path(path)
-    return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES, WORDS), target=target).limited(limit)
+    return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES, (*WORDS, WIDTHS)), target=target).limited(limit)
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -253,18 +257,24 @@ def _causal_model(path: Path, arrays: Mapping[str, Array], tensors: dict[str, Te
     names, mechanism = [str(name) for name in arrays["variables"].ravel()], arrays["mechanism"]
     if not names or len(set(names)) < len(names):
         raise fault(path, f"variables={names}; name at least one variable, each once.")
-    if mechanism.ndim != len(names) or not mechanism.size:
-        wanted = "(" + ", ".join(f"values of {name}" for name in names) + ")"
+    widths = _widths(path, arrays, names)
+    columns = [
+        name if width == 1 else f"{name}[{place}]"
+        for name, width in zip(names, widths or [1] * len(names), strict=True)
+        for place in range(width)
+    ]
+    if mechanism.ndim != len(columns) or not mechanism.size:
+        wanted = "(" + ", ".join(f"values of {column}" for column in columns) + ")"
         raise fault(path, f"mechanism has the shape {mechanism.shape}; it must be {wanted}.")
     values = []
     for split in ("train", "test"):
         given, y = arrays[f"variables_{split}"], tensors[f"y_{split}"]
         if y.dim() != 1:
             raise fault(path, f"y_{split} has {y.shape[1]} outputs; a causal model gives one label.")
-        if given.shape != (len(y), len(names)) or given.dtype.kind not in "iub":
-            wanted = f"integers of the shape {(len(y), len(names))}"
+        if given.shape != (len(y), len(columns)) or given.dtype.kind not in "iub":
+            wanted = f"integers of the shape {(len(y), len(columns))}"
             raise fault(path, f"variables_{split} is {given.dtype} {given.shape}; it must be {wanted}.")
-        for name, column, count in zip(names, given.T, mechanism.shape, strict=True):
+        for name, column, count in zip(columns, given.T, mechanism.shape, strict=True):
             if len(column) and not 0 <= column.min() <= column.max() < count:
                 raise fault(path, f"{name} is {column.min()} to {column.max()} in variables_{split}; mechanism has "
                              f"labels of 0 to {count - 1}.")  # fmt: skip
@@ -279,7 +289,18 @@ def _causal_model(path: Path, arrays: Mapping[str, Array], tensors: dict[str, Te
                 raise fault(path, f"mechanism has the label {label}; the classes of y are 0 to {largest}.")
     table = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
     values_train, values_test = values
-    return CausalModel(tuple(names), values_train, values_test, LabelTable(table))
+    return CausalModel(tuple(names), values_train, values_test, LabelTable(table), widths)
+
+
+def _widths(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> tuple[int, ...] | None:
+    """Returns how many columns each variable has; None: one each."""
+    if WIDTHS not in arrays:
+        return None
+    given = arrays[WIDTHS]
+    if given.shape != (len(names),) or given.dtype.kind not in "iu" or given.min() < 1:
+        wanted = f"integers of at least 1 of the shape {(len(names),)}, the columns of each variable"
+        raise fault(path, f"{WIDTHS} is {given.dtype} {given.shape}; it must be {wanted}.")
+    return tuple(given.tolist())
 
 
 def _read(path: Path, names: Sequence[str], together: Sequence[str], more: Sequence[str] = ()) -> dict[str, Array]:

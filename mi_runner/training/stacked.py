@@ -33,11 +33,19 @@ from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, History, in_batches, merges_last
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
-from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
+from mi_runner.training.loop import (
+    HELD_OUT_NUMBERS,
+    STEPS_BETWEEN_NOTES,
+    check_finite,
+    has_ended,
+    reached,
+    threads_for,
+)
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.random_labels import trained_on
 from mi_runner.training.regularizers import Regularizer
+from mi_runner.training.stopping import Watch, n_held_out
 
 MOST_VALUES = 250_000_000
 """Largest number of values (1 GB) in a stack: weights, the optimizer's state, its data, and a step's activations."""
@@ -86,8 +94,8 @@ def train_together(
     datasets = [trained_on(dataset, options, seed) for dataset, seed in zip(datasets, seeds, strict=True)]
     stack = _Stack(networks, datasets, options)
     orders = [chance.generator(seed, "batch order") for seed in seeds]
-    n_members, n_examples = len(networks), len(datasets[0].x_train)
-    members = _Members(stack, options, seeds, n_examples)
+    n_members, n_examples = len(networks), len(datasets[0].x_train) - stack.n_held_out
+    members = _Members(stack, options, seeds)
     merges_one = merges_last(networks[0], datasets[0].x_train, n_examples, options.batch_size, says=True)
 
     with (
@@ -99,8 +107,8 @@ def train_together(
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
             shuffled = torch.stack([torch.randperm(n_examples, generator=orders[member]) for member in stack.members])
             batches = in_batches(shuffled.to(stack.device), options.batch_size, merges_one=merges_one, dim=1)
-            losses, penalties = _epoch(stack, batches, epoch_progress)
-            rows = members.after_epoch(epoch, losses, penalties, n_steps=len(batches))
+            losses, penalties = _epoch(stack, members, batches, epoch_progress)
+            rows = members.after_epoch(epoch, losses, penalties, sizes=[index.shape[1] for index in batches])
             progress.rows("history", rows)
             if not rows:
                 break
@@ -111,9 +119,12 @@ def train_together(
             stack.leave_out(members.ended)
             advance((options.epochs - epoch) * n_examples * (n_before - len(stack.members)))
         if options.stop_loss is not None:
-            n_stopped = len(members.ended) - len(members.failed)
-            log.info(f"stop_loss={options.stop_loss:g} is reached by {n_stopped} of {n_members} networks")
-    stack.unstack(members.ended)
+            log.info(
+                f"stop_loss={options.stop_loss:g} is reached by {members.n_with('reached')} of {n_members} networks"
+            )
+        if options.stop_steps is not None:
+            log.info(f"stop_steps={options.stop_steps} ended {members.n_with('stopped')} of {n_members} networks")
+    stack.unstack(members.best | members.ended)
     return [members.failed.get(member, history) for member, history in enumerate(members.histories)]
 
 
@@ -123,29 +134,74 @@ class _Members:
     Attributes:
         histories: a row for each epoch, up to the one in which a network failed or stopped.
         failed: member → the error of a network whose values are not finite.
-        ended: member → its trained weights when it failed or reached the stop loss.
+        ended: member → its trained weights when it failed or its training ended; its best ones if these are kept.
+        best: member → its best trained weights so far, if they are kept.
+        paused: member → the steps of this epoch after which its training ended, and its trained weights of then.
     """
 
-    def __init__(self, stack: _Stack, options: TrainingOptions, seeds: Sequence[int], n_examples: int) -> None:
-        self._stack, self._options, self._seeds, self._n_examples = stack, options, seeds, n_examples
+    def __init__(self, stack: _Stack, options: TrainingOptions, seeds: Sequence[int]) -> None:
+        self._stack, self._options, self._seeds = stack, options, seeds
         self.histories: list[History] = [[] for _ in seeds]
         self.failed: dict[int, FloatingPointError] = {}
         self.ended: dict[int, list[Tensor]] = {}
+        self.best: dict[int, list[Tensor]] = {}
+        self.paused: dict[int, tuple[int, list[Tensor]]] = {}
+        self._watches = (
+            [] if options.stop_steps is None else [Watch(options.stop_steps, stack.n_held_out) for _ in seeds]
+        )
 
-    def after_epoch(self, epoch: int, losses: Tensor, penalties: Tensor, *, n_steps: int) -> list[dict[str, Any]]:
+    def n_with(self, mark: str) -> int:
+        """Returns how many networks' last row of the history has this mark."""
+        return sum(bool(history and history[-1].get(mark)) for history in self.histories)
+
+    def running(self) -> list[bool]:
+        """Returns for each member in the stack whether its training goes on."""
+        return [member not in self.ended and member not in self.paused for member in self._stack.members]
+
+    def after_step(self, step: int) -> bool:
+        """Tests the members on held-out examples, if there are any; returns whether the training of one has ended.
+
+        The stack goes on with its weights; what it has now is kept.
+
+        Args:
+            step: of the epoch, from 1.
+        """
+        if not self._watches:
+            return False
+        stack, n_before = self._stack, len(self.paused)
+        for place, (n_correct, runs) in enumerate(zip(stack.n_correct(), self.running(), strict=True)):
+            if not runs:
+                continue
+            member = stack.members[place]
+            watch = self._watches[member]
+            if watch.after_step(n_correct) and self._options.keep_best:
+                self.best[member] = stack.weights_at(place)
+            if watch.stopped:
+                self.paused[member] = step, stack.weights_at(place)
+        return len(self.paused) > n_before
+
+    def after_epoch(
+        self, epoch: int, losses: Tensor, penalties: Tensor, *, sizes: Sequence[int]
+    ) -> list[dict[str, Any]]:
         """Adds a row to the history of each network that is still trained, and returns these rows with their seeds.
 
         Args:
             losses: `(S,)` of the members in the stack, summed over the examples.
             penalties: `(S,)`, summed over the steps.
+            sizes: examples of each step.
         """
         stack = self._stack
         trained = [place for place, member in enumerate(stack.members) if member not in self.ended]
+        for place in trained:
+            if stack.members[place] in self.paused:
+                stack.set_weights(place, self.paused[stack.members[place]][1])
         finite, measured, tested = stack.finite().tolist(), stack.measured(trained), stack.tested(trained)
         rows = []
         for place in trained:
             member = stack.members[place]
-            row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[place]) / self._n_examples}
+            n_steps, _ = self.paused.get(member, (len(sizes), []))
+            row: dict[str, Any] = {"epoch": epoch, **({"steps": n_steps} if self._watches else {})}
+            row["loss"] = float(losses[place]) / sum(sizes[:n_steps])
             if measured is not None:
                 row |= {"penalty": float(penalties[place]) / n_steps, measured[0]: measured[1][place]}
             try:
@@ -156,32 +212,42 @@ class _Members:
                 log.warning(f"seed={self._seeds[member]}: {error}")
                 continue
             row |= {"test_loss": tested[place].loss, "test_accuracy": tested[place].accuracy}
-            row |= reached(row, self._options)
+            row |= {**(self._watches[member].columns() if self._watches else {}), **reached(row, self._options)}
             self.histories[member].append(row)
-            if row.get("reached"):
-                self.ended[member] = stack.weights_at(place)
+            if has_ended(row):
+                self.ended[member] = self.best.get(member) or stack.weights_at(place)
             rows.append({"seed": self._seeds[member], **row})
+        self.paused.clear()
         return rows
 
 
-def _epoch(stack: _Stack, batches: Sequence[Tensor], progress: EpochProgress) -> tuple[Tensor, Tensor]:
-    """Does a step for each of the batches, each `(S, B)` indices of examples.
+def _epoch(
+    stack: _Stack, members: _Members, batches: Sequence[Tensor], progress: EpochProgress
+) -> tuple[Tensor, Tensor]:
+    """Does a step for each of the batches, each `(S, B)` indices of examples; fewer if the training of all has ended.
 
-    Returns `(S,)` losses, summed over examples, and `(S,)` penalties, summed over steps.
+    Returns `(S,)` losses, summed over examples, and `(S,)` penalties, summed over steps; what a member does after its
+    training has ended doesn't count.
     """
     n_members = len(stack.members)
     total_loss = torch.zeros(n_members, device=stack.device)
     total_penalty = torch.zeros(n_members, device=stack.device)
-    n_unreported = 0
+    n_unreported, runs, has_ended_for_all = 0, None, False
     for step, index in enumerate(batches, start=1):
         losses, penalties = stack.step(index)
-        total_loss += losses * index.shape[1]
+        counted = losses if runs is None else losses.where(runs, 0.0)
+        total_loss += counted * index.shape[1]
         if penalties is not None:
-            total_penalty += penalties
+            total_penalty += penalties if runs is None else penalties.where(runs, 0.0)
         n_unreported += index.numel()
-        if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
+        if members.after_step(step):
+            runs = torch.tensor(members.running(), device=stack.device)
+            has_ended_for_all = not bool(runs.any())
+        if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches) or has_ended_for_all:
             progress.report(n_unreported, float(losses.mean()))
             n_unreported = 0
+        if has_ended_for_all:
+            break
     return total_loss, total_penalty
 
 
@@ -365,10 +431,13 @@ class _Stack:
         self.x = datasets[0].x_train if self.shared else torch.cat([dataset.x_train for dataset in datasets])
         self.y = datasets[0].y_train if self.shared else torch.cat([dataset.y_train for dataset in datasets])
         self.x_test = datasets[0].x_test if self.shared else torch.stack([dataset.x_test for dataset in datasets])
+        self.n_held_out = n_held_out(len(datasets[0].x_train), options)
+        self.x_held_out = self._held_out(self.x)
+        self.y_held_out = self._held_out(self.y)
         begin = torch.arange(len(networks), device=self.device)[:, None] * len(datasets[0].x_train)
         self.begin = torch.zeros_like(begin) if self.shared else begin
         n_values = len(networks) * _n_values(self.template.network.eval(), datasets[0].x_test[:REHEARSED])
-        self.at_once = max(1, min(BATCH, int(MOST_EVALUATION_VALUES / n_values)))
+        self.most_at_once = max(1, int(MOST_EVALUATION_VALUES / n_values))
         self.gradients = _Recorded(self._gradients)
         self.outputs = _Recorded(self._outputs)
 
@@ -430,10 +499,29 @@ class _Stack:
 
         return vmap(forward, in_dims=(0, None if shared else 0))(tensors, x)
 
+    def _held_out(self, examples: Tensor) -> Tensor:
+        """Returns the held-out `(M, H, ...)` of the examples of all members `(M·N, ...)`, or of shared examples."""
+        n = len(self.datasets[0].x_train)
+        if self.shared:
+            return examples[n - self.n_held_out :]
+        return examples.unflatten(0, (-1, n))[:, n - self.n_held_out :]
+
+    def n_correct(self) -> list[int]:
+        """Returns how many held-out examples each member in the stack answers correctly."""
+        at_once = max(BATCH, HELD_OUT_NUMBERS // max(1, math.prod(self.datasets[0].input_shape)))
+        outputs = self._outputs_on(self.x_held_out, at_once)
+        correct = self.datasets[0].outputs.correct
+        targets = [self.y_held_out] * len(outputs) if self.shared else self.y_held_out
+        return [int(correct(*pair).sum()) for pair in zip(outputs, targets, strict=True)]
+
+    def _outputs_on(self, x: Tensor, at_once: int = BATCH) -> Tensor:
+        """Returns outputs `(S, N, K)` for shared examples `(N, *input)`, or for each member's own `(S, N, *input)`."""
+        batches = x.split(min(at_once, self.most_at_once), dim=0 if self.shared else 1)
+        return torch.cat([self.outputs(*self.tensors.values(), batch)[0] for batch in batches], dim=1)
+
     def tested(self, places: Sequence[int]) -> dict[int, Score]:
         """Returns the scores on their test sets of the members at these places."""
-        batches = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
-        outputs = torch.cat([self.outputs(*self.tensors.values(), batch)[0] for batch in batches], dim=1)
+        outputs = self._outputs_on(self.x_test)
         scores = {}
         for place in places:
             dataset = self.datasets[self.members[place]]
@@ -458,6 +546,11 @@ class _Stack:
     def weights_at(self, place: int) -> list[Tensor]:
         """Returns a copy of the trained weights of the member at a place."""
         return [weight[place].clone() for weight in self.weights]
+
+    def set_weights(self, place: int, weights: Sequence[Tensor]) -> None:
+        """Gives the member at a place these trained weights."""
+        for weight, own in zip(self.weights, weights, strict=True):
+            weight[place] = own
 
     def leave_out(self, ended: Collection[int]) -> None:
         """Drops members that are no longer trained from the stack, if that makes it smaller by a quarter.
@@ -487,7 +580,9 @@ class _Stack:
                 for name, value in self.optimizer.state[old].items()
             }
         self.optimizer, self.begin = optimizer, self.begin[places]
-        self.x_test = self.x_test if self.shared else self.x_test[places]
+        if not self.shared:
+            self.x_test = self.x_test[places]
+            self.x_held_out, self.y_held_out = self.x_held_out[places], self.y_held_out[places]
         self.members = [self.members[place] for place in places.tolist()]
 
     def unstack(self, ended: Mapping[int, Sequence[Tensor]]) -> None:

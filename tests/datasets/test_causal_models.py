@@ -15,7 +15,14 @@ from mi_runner import datasets
 from mi_runner.config.datasets.arrays import ArraysConfig, Target
 from mi_runner.config.datasets.mnist import Mnist01Config, MnistConfig
 from mi_runner.config.datasets.mod_add import ModAddConfig
-from mi_runner.datasets.causal_models import CausalModel, DigitOfParityAndHalf, LabelTable, ModularSum, WeightedSum
+from mi_runner.datasets.causal_models import (
+    CausalModel,
+    DigitOfParityAndHalf,
+    Follows,
+    LabelTable,
+    ModularSum,
+    WeightedSum,
+)
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.runs.choices import load_dataset
 from tests.small_data import of_two_bits
@@ -127,6 +134,48 @@ def test_a_causal_model_needs_fitting_values_and_names() -> None:
         CausalModel(("color", "area"), values, values, mechanism).counterfactual(values, {"colour": values})
 
 
+def test_a_vector_has_several_columns() -> None:
+    """Two numbers with a vector between them, and a column that no swap changes."""
+    base, source = rows((1, 2, 3, 4, 5)), rows((10, 20, 30, 40, 50))
+    model = CausalModel(("a", "v", "b"), base, base, lambda values: values.sum(1), widths=(1, 2, 1), n_kept=1)
+    assert [model.column(name) for name in model.variables] == [0, 1, 3]
+    assert [model.width(name) for name in model.variables] == [1, 2, 1]
+    assert model.columns("v") == slice(1, 3) and model.columns("b") == slice(3, 4)
+    found = {name: model.counterfactual(base, {name: source}).tolist() for name in model.variables}
+    assert found == {"a": [24.0], "v": [60.0], "b": [51.0]}  # 15 + 9, + 18 + 27, + 36
+    assert model.counterfactual(base, dict.fromkeys(model.variables, source)).tolist() == [105.0]
+    assert model.limited(1).columns("v") == model.to(torch.device("cpu")).columns("v") == slice(1, 3)
+
+
+def test_a_variable_that_follows_changes_with_the_one_that_it_follows_from() -> None:
+    """b is 2·a, and c is b + 1; the label is c. A swap of b changes c alone."""
+    follows = (Follows("b", "a", lambda values: 2 * values[:, 0]), Follows("c", "b", lambda values: values[:, 1] + 1))
+    base, source = rows((1, 2, 3)), rows((5, 10, 11))
+    model = CausalModel(("a", "b", "c"), base, base, lambda values: values[:, 2], follows=follows)
+    assert model.counterfactual(base, {"a": source}).tolist() == [11.0]
+    assert model.counterfactual(base, {"b": source}).tolist() == [11.0]
+    assert model.counterfactual(base, {"c": base}).tolist() == [3.0]
+    assert model.counterfactual(rows((7, 2, 3)), {"b": base}).tolist() == [3.0]
+    assert [model.contradiction(pair) == "" for pair in itertools.combinations("abc", 2)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"widths": (1,)}, r"widths=\(1,\): give a width of at least 1 for each of the 2 variables"),
+        ({"widths": (2, 0)}, "give a width of at least 1"),
+        ({"widths": (1, 2)}, r"values_train must be \(N, 3\) float64, not \(4, 2\)"),
+        ({"n_kept": 2}, r"values_train must be \(N, 4\) float64, not \(4, 2\)"),
+        ({"follows": (Follows("a", "a", torch.Tensor.sum),)}, "a follows from a: name a number and another variable"),
+        ({"follows": (Follows("a", "c", torch.Tensor.sum),)}, "no variable is named 'c'"),
+    ],
+)
+def test_columns_and_variables_that_do_not_fit(options: dict[str, Any], text: str) -> None:
+    values = torch.zeros(4, 2, dtype=torch.float64)
+    with pytest.raises(ArgumentError, match=text):
+        CausalModel(("a", "b"), values, values, ModularSum(2, classes=True), **options)
+
+
 # --- the user's own --------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +199,22 @@ def test_a_file_brings_its_own_causal_model(loaded: Callable[..., datasets.Datas
     assert swapped.tolist() == [0]  # 0 and 0
 
 
+def test_a_file_has_vectors(loaded: Callable[..., datasets.Dataset]) -> None:
+    """p is two bits, q a third one; the label is whether an odd number of them is 1."""
+    bits = np.array(list(itertools.product((0, 1), (0, 1), (0, 1))) * 2)
+    arrays: dict[str, Any] = {"variable_widths": [2, 1], "mechanism": np.indices((2, 2, 2)).sum(0) % 2}
+    for split in ("train", "test"):
+        arrays |= {f"x_{split}": bits.astype(float), f"y_{split}": bits.sum(1) % 2, f"variables_{split}": bits}
+    dataset = loaded(**arrays)
+    model = dataset.causal_model
+    assert model is not None and model.variables == ("p", "q") and model.widths == (2, 1)
+    assert torch.equal(model.mechanism(model.values_train), dataset.y_train)
+    base, source = rows((0, 1, 0)), rows((1, 1, 1))
+    assert model.counterfactual(base, {"p": source}).tolist() == [0]  # 1, 1, 0
+    assert model.counterfactual(base, {"q": source}).tolist() == [0]  # 0, 1, 1
+    assert loaded(variable_widths=[1, 1]).causal_model is not None
+
+
 def test_a_file_without_one_has_none(loaded: Callable[..., datasets.Dataset]) -> None:
     assert loaded(variables=None, variables_train=None, variables_test=None, mechanism=None).causal_model is None
 
@@ -166,6 +231,20 @@ def test_a_file_without_one_has_none(loaded: Callable[..., datasets.Dataset]) ->
         ({"mechanism": [[0, 1], [1, 2]]}, "mechanism has the label 2; the classes of y are 0 to 1"),
         ({"variables_test": np.zeros((12, 3), int)}, r"variables_test is int64 \(12, 3\); it must be integers of the"),
         ({"variables_train": np.zeros((12, 2))}, r"variables_train is float64 \(12, 2\); it must be integers"),
+        (
+            {"variable_widths": [2]},
+            r"variable_widths is int64 \(1,\); it must be integers of at least 1 of the shape \(2,\)",
+        ),
+        ({"variable_widths": [2, 0]}, "it must be integers of at least 1"),
+        ({"variable_widths": [2.0, 1.0]}, r"variable_widths is float64 \(2,\)"),
+        (
+            {"variable_widths": [2, 1]},
+            r"mechanism has the shape \(2, 2\); it must be \(values of p\[0\], values of p\[1\], values of q\)",
+        ),
+        (
+            {"variable_widths": [2, 1], "mechanism": [[[0, 1]], [[1, 0]]]},
+            r"variables_train is int64 \(12, 2\); it must be integers of the shape \(12, 3\)",
+        ),
     ],
 )
 def test_faults_of_a_causal_model(loaded: Callable[..., datasets.Dataset], changed: dict[str, Any], text: str) -> None:

@@ -250,6 +250,61 @@ def test_networks_that_stop_long_before_the_others_keep_the_weights_of_then(quan
             assert not torch.allclose(weights_of(network), weights_of(longer), atol=1e-3)
 
 
+@pytest.mark.parametrize("keep_best", [False, True])
+@pytest.mark.parametrize("own_data", [False, True])
+def test_each_network_stops_by_its_own_held_out_examples(own_data: bool, keep_best: bool) -> None:
+    """Within an epoch and at its end, with the history and weights of then; some don't."""
+    options = TrainingOptions(
+        epochs=3, batch_size=8, learning_rate=0.02, stop_steps=6, stop_examples=12, keep_best=keep_best
+    )
+    seeds = range(3, 11)
+    data = [classes(n=60, seed=seed if own_data else 0) for seed in seeds]
+    assert_as_alone(lambda: mlp(3), data, options, seeds)
+    alone = [initialised(lambda: mlp(3), seed) for seed in seeds]
+    histories = [
+        training.train(network, own, options, seed=seed) for network, own, seed in zip(alone, data, seeds, strict=True)
+    ]
+    steps = {sum(row["steps"] for row in history) for history in histories}
+    stopped = {history[-1]["stopped"] for history in histories}
+    assert len(steps) > 3 and stopped == {True, False} and max(steps) == 3 * 6, steps
+
+
+@pytest.mark.parametrize("n_networks", [40])
+def test_networks_that_stop_leave_a_large_stack(n_networks: int) -> None:
+    """The others, and their held-out examples, stay those that they were."""
+    options = TrainingOptions(
+        epochs=8, batch_size=16, learning_rate=0.02, stop_steps=2, stop_examples=12, keep_best=True
+    )
+    seeds = range(n_networks)
+    data = [classes(n=60, seed=seed) for seed in seeds]
+    stacked, alone = ([initialised(lambda: mlp(3), seed) for seed in seeds] for _ in range(2))
+    histories = train_together(stacked, data, options, seeds=seeds)
+    expected = [training.train(*pair, options, seed=seed) for *pair, seed in zip(alone, data, seeds, strict=True)]
+    lengths = [len(history) for history in expected if not isinstance(history, FloatingPointError)]
+    assert sum(length <= 2 for length in lengths) >= 20 and max(lengths) >= 4, lengths
+    for one, other, history, wanted in zip(stacked, alone, histories, expected, strict=True):
+        assert torch.allclose(weights_of(one), weights_of(other), rtol=1e-4, atol=1e-5)
+        assert not isinstance(history, FloatingPointError) and len(history) == len(wanted)
+        assert history[-1] == pytest.approx(wanted[-1], rel=1e-4, abs=1e-6)
+
+
+def test_a_network_that_diverges_after_another_has_stopped_is_its_own_fault() -> None:
+    options = TrainingOptions(
+        epochs=2, batch_size=8, optimizer="sgd", learning_rate=0.01, loss="mse", stop_steps=2, stop_examples=12
+    )
+    data = [values(n=60), values(n=60)]
+    data[1] = replace(data[1], x_train=data[1].x_train * 1e20)
+    stacked, alone = ([initialised(lambda: mlp(1), seed) for seed in (3, 4)] for _ in range(2))
+    with torch.no_grad():
+        for networks in (stacked, alone):
+            networks[1].layers[0].weight.fill_(float("inf"))
+    histories = train_together(stacked, data, options, seeds=[3, 4])
+    expected = training.train(alone[0], data[0], options, seed=3)
+    assert histories[0] == [pytest.approx(row, rel=1e-4, abs=1e-6) for row in expected]
+    assert torch.allclose(weights_of(stacked[0]), weights_of(alone[0]), rtol=1e-4, atol=1e-5)
+    assert isinstance(histories[1], FloatingPointError) and "training diverged in epoch 1" in str(histories[1])
+
+
 def test_a_batch_larger_than_the_training_set_is_the_whole_of_it() -> None:
     config = TrainingOptions(epochs=2, batch_size=1000, optimizer="sgd", learning_rate=0.5)
     assert_as_alone(lambda: mlp(3), [classes()] * 3, config)

@@ -6,6 +6,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -368,6 +369,26 @@ def test_all_sets_of_three_variables_and_of_more_each_and_the_sum() -> None:
     )
     object.__setattr__(given.dataset, "causal_model", four)
     assert list(probes._targets(given)) == ["p", "q", "r", "s", "p+q+r+s"]
+
+
+def test_a_vector_is_in_no_set_and_can_not_be_read() -> None:
+    given = setting(controls=[])
+    model = given.dataset.causal_model
+    assert model is not None
+    vectors = CausalModel(
+        ("p", "side", "both"),
+        model.values_train[:, [0, 2, 0, 1]],
+        model.values_test[:, [0, 2, 0, 1]],
+        model.mechanism,
+        widths=(1, 1, 2),
+    )
+    object.__setattr__(given.dataset, "causal_model", vectors)
+    targets = probes._targets(given)
+    assert list(targets) == ["p", "side", "p+side"]
+    assert torch.equal(targets["side"].values, vectors.values_train[:, 1])
+    wanted = "both is a vector of 2 numbers, and experiment=probes reads one number. Those that are one: p, side."
+    with pytest.raises(ConfigError, match=wanted):
+        probes._targets(replace(given, config=replace(given.config, variables=[["p", "both"]])))
 
 
 def test_sites_one_by_one_where_there_is_no_room_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

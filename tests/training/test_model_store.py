@@ -142,6 +142,9 @@ def test_running_statistics_are_kept() -> None:
 OTHER_OPTIONS: dict[str, Any] = {
     "epochs": 2,
     "stop_loss": 0.5,
+    "stop_steps": 3,
+    "stop_examples": 9,
+    "keep_best": True,
     "batch_size": 7,
     "optimizer": "adam",
     "learning_rate": 0.2,
@@ -158,8 +161,10 @@ OTHER_OPTIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize("option", [option.name for option in fields(TrainingOptions) if option.name != "keep_epochs"])
 def test_any_other_option_trains_anew(option: str) -> None:
-    # A regulariser's options count where there is one.
+    # A regulariser's options count where there is one, and those of held-out examples where there are any.
     config = replace(CONFIG, regularizer="clusterability") if "regularizer_" in option else CONFIG
+    if option in ("stop_steps", "stop_examples", "keep_best"):
+        config = replace(config, stop_steps=None if option == "stop_steps" else 2, stop_examples=10)
     Trainer(new(), config).obtain()
     other = Trainer(new(), replace(config, **{option: OTHER_OPTIONS[option]}))
     assert other.obtain().trained_now
@@ -169,6 +174,19 @@ def test_any_other_option_trains_anew(option: str) -> None:
 def test_options_of_a_regularizer_that_is_not_used_train_nothing_anew() -> None:
     Trainer(new()).obtain()
     assert not Trainer(new(), replace(CONFIG, regularizer_strength=3.0)).obtain().trained_now
+
+
+def test_options_of_held_out_examples_that_are_not_used_change_no_key() -> None:
+    """So that networks that were trained before there were such options have the keys that they had."""
+    names = ["epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "momentum", "loss"]
+    names += ["label_smoothing", "stop_loss", "regularizer"]
+    assert list(model_store._training(replace(CONFIG, stop_examples=9))) == names
+    assert key(new(), replace(CONFIG, stop_examples=9), seed=0) == key(new(), CONFIG, seed=0)
+    assert list(model_store._training(replace(CONFIG, stop_steps=1)))[-4:-1] == [
+        "stop_steps",
+        "stop_examples",
+        "keep_best",
+    ]
 
 
 def with_other_initial_weights() -> Built:

@@ -38,7 +38,7 @@ from mi_runner.experiments.probes.tables import (
     overview_rows,
     present,
 )
-from mi_runner.experiments.probes.variables import default_sets, variables_of
+from mi_runner.experiments.probes.variables import default_sets, refuse_vectors, variables_of
 from mi_runner.graph.interventions import MEMORY, Runs, size_of_values
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
@@ -140,6 +140,7 @@ def _targets(setting: Setting[ProbesConfig]) -> dict[str, Target]:
     """Returns what is read: `circularity+color` → the sum of the two."""
     variables = variables_of(setting)
     sets = variable_sets(setting.config.variables, variables, default_sets(setting.dataset, variables))
+    refuse_vectors(sets, variables)
     columns = {"+".join(chosen): [variables.column(name) for name in chosen] for chosen in sets}
     _, values = _examples(setting)
     of_all = torch.cat([variables.values_train, variables.values_test])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,8 +38,28 @@ def variables_of(setting: Setting[Any]) -> CausalModel:
 
 
 def default_sets(dataset: Dataset, variables: CausalModel) -> list[tuple[str, ...]]:
-    """Returns the sets of variables that are read by default: of features, whose sums mean nothing, each alone."""
-    return every_set(variables) if dataset.causal_model is not None else [(name,) for name in variables.variables]
+    """Returns the sets of variables that are read by default: of features, whose sums mean nothing, each alone.
+
+    Vectors are in none, because a number is read.
+    """
+    if dataset.causal_model is None:
+        return [(name,) for name in variables.variables]
+    return [chosen for chosen in every_set(variables) if all(variables.width(name) == 1 for name in chosen)]
+
+
+def refuse_vectors(sets: Sequence[Sequence[str]], variables: CausalModel) -> None:
+    """Checks that each variable of the sets is a number.
+
+    Raises:
+        ConfigError: one is a vector; the text lists those that are none.
+    """
+    for name in itertools.chain(*sets):
+        if (width := variables.width(name)) > 1:
+            numbers = ", ".join(other for other in variables.variables if variables.width(other) == 1)
+            raise ConfigError(
+                f"experiment.variables: {name} is a vector of {width} numbers, and experiment=probes reads one number. "
+                f"Those that are one: {numbers or 'none'}."
+            )
 
 
 def _values(x: Tensor, features: tuple[Feature, ...]) -> Tensor:
