@@ -122,6 +122,11 @@ class CausalModel:
         first = self.column(variable)
         return slice(first, first + self.width(variable))
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The variables that are numbers, not vectors."""
+        return tuple(name for name in self.variables if self.width(name) == 1)
+
     def contradiction(self, variables: Iterable[str]) -> str:
         """Returns why variables can't be swapped together, and what to do; empty if they can."""
         swapped = set(variables)

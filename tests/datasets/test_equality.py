@@ -13,6 +13,7 @@ from mi_runner.config.datasets.arrays import Target
 from mi_runner.config.datasets.equality import EqualityConfig
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.datasets import CausalModel, equality
+from mi_runner.datasets.causal_models import Follows
 from mi_runner.errors import ArgumentError
 from mi_runner.runs.choices import load_dataset
 from tests.conftest import Ended
@@ -64,7 +65,7 @@ def model_by_hand() -> tuple[CausalModel, Callable[..., list[int]]]:
     )
     rule = equality.FirstIsSecond(2)
     values = equality.values_of(vectors)
-    follows = (equality.Follows("left", "first", rule),)
+    follows = (Follows("left", "first", rule),)
     model = CausalModel(
         equality.VARIABLES, values, values, equality.BothOrNeither(True), widths=(1, 1, 2), n_kept=2, follows=follows
     )
