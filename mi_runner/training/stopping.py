@@ -40,7 +40,7 @@ def n_held_out(n: int, options: TrainingOptions) -> int:
         return 0
     if options.keep_epochs:
         raise ArgumentError(
-            ("keep_epochs", "stop_steps"),
+            ("keep_epochs", "stop_steps", "keep_best"),
             "true",
             f"{{keep_epochs}}=true continues a training, which {{stop_steps}}={options.stop_steps} may have ended:",
             "use {stop_steps}=null and {keep_best}=false with it.",
