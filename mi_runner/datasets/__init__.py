@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.datasets.causal_models import CausalModel as CausalModel
+from mi_runner.datasets.causal_models import Follows as Follows
 from mi_runner.datasets.causal_models import LabelTable as LabelTable
 from mi_runner.datasets.features import Column, Feature, check_columns, check_names
 from mi_runner.datasets.outputs import Outputs as Outputs

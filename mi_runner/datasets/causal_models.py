@@ -30,6 +30,19 @@ class Follows:
         variable: the number that follows.
         of: the variable that it follows from.
         rule: values `(B, W)`, those of `of` swapped → the numbers `(B,)` of the variable.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import CausalModel, Follows
+        >>> values = torch.tensor([[5, 2, 3], [9, 4, 5]]).double()  # the sum of a vector, and the vector
+        >>> total = Follows("total", "vector", lambda values: values[:, 1:].sum(1))
+        >>> def is_large(values):
+        ...     return (values[:, 0] > 6).long()
+        >>> causal = CausalModel(
+        ...     ("total", "vector"), values, values, is_large, widths=(1, 2), follows=(total,)
+        ... )
+        >>> causal.counterfactual(values, {"vector": values.flip(0)})
+        tensor([1, 0])
     """
 
     variable: str
@@ -121,6 +134,11 @@ class CausalModel:
         """
         first = self.column(variable)
         return slice(first, first + self.width(variable))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The variables that are numbers, not vectors."""
+        return tuple(name for name in self.variables if self.width(name) == 1)
 
     def contradiction(self, variables: Iterable[str]) -> str:
         """Returns why variables can't be swapped together, and what to do; empty if they can."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mi_runner.datasets import Dataset, arrays
-from mi_runner.datasets.arrays import CAUSAL_NAMES, NAMES, WORDS
+from mi_runner.datasets.arrays import CAUSAL_NAMES, NAMES, WIDTHS, WORDS
 from mi_runner.datasets.npz_files import Array
 from mi_runner.errors import ArgumentError, listed, one_line, unknown
 
@@ -61,7 +61,7 @@ def load(
 def _by_name(data: Any) -> dict[str, Any]:
     """Returns name → what is given for it."""
     if isinstance(data, Mapping):
-        names = [*NAMES, *CAUSAL_NAMES, *WORDS]
+        names = [*NAMES, *CAUSAL_NAMES, *WORDS, WIDTHS]
         if missing := [name for name in NAMES if name not in data]:
             raise ArgumentError("data", None, f"{{data}}: {', '.join(missing)} missing;", WANTED)
         if others := [name for name in data if name not in names]:

@@ -48,8 +48,10 @@ Answers = list[Tensor]
 def causal_variables(dataset: Dataset) -> dict[str, Tensor]:
     """Returns the integer variables of a data set's causal model on the test examples: name → `(N,)` int64."""
     model = dataset.causal_model
-    columns = zip(model.variables, model.values_test.unbind(1), strict=True) if model is not None else ()
-    return {name: column.long() for name, column in columns if _few_integers(column)}
+    if model is None:
+        return {}
+    columns = {name: model.values_test[:, model.column(name)] for name in model.numbers}
+    return {name: column.long() for name, column in columns.items() if _few_integers(column)}
 
 
 def variables(dataset: Dataset) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.machine import threads
-from mi_runner.models.batches import BATCH, batches, outputs_of
+from mi_runner.models.batches import outputs_of
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, merges_last, shuffled_batches
@@ -24,7 +24,7 @@ from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.random_labels import trained_on
 from mi_runner.training.regularizers import Regularizer
-from mi_runner.training.stopping import Watch, n_held_out
+from mi_runner.training.stopping import Watched, n_held_out, watched
 
 STEPS_BETWEEN_NOTES = 25
 """Training steps between two updates of the progress bar. Each update reads the loss, and so waits for the device."""
@@ -40,10 +40,6 @@ REHEARSED = 2
 
 CHECKED = 1000
 """Examples whose outputs are checked before training."""
-
-HELD_OUT_NUMBERS = 2**20
-"""Numbers of the inputs of a forward pass on held-out examples: one of 10,000 small ones takes 0.6 times as long as
-ten of 1,000."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +99,8 @@ def train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, options)
     order = chance.generator(seed, "batch order")
-    x, held_out = dataset.x_train, n_held_out(len(dataset.x_train), options)
-    n = len(x) - held_out
-    watch = Watched(model, dataset, options, held_out) if held_out else None
+    x, n = dataset.x_train, len(dataset.x_train) - n_held_out(len(dataset.x_train), options)
+    watch = watched(model, dataset, options)
     steps = _Steps(model, dataset, loss_of, regularizer, optimizer, watch)
     merges_one = merges_last(model, x, n, options.batch_size, says=True)
     history: list[dict[str, Any]] = []
@@ -125,25 +120,16 @@ def train(
             advance(len(history) * n)
         for epoch in range(len(history) + 1, options.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
-            order_of_epoch = shuffled_batches(
-                n, options.batch_size, generator=order, device=x.device, merges_one=merges_one
-            )
-            row: dict[str, Any] = {"epoch": epoch, **steps.take(order_of_epoch, epoch_progress)}
+            batches = shuffled_batches(n, options.batch_size, generator=order, device=x.device, merges_one=merges_one)
+            row: dict[str, Any] = {"epoch": epoch, **steps.take(batches, epoch_progress)}
             check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
             row |= {**steps.tested(), **reached(row, options)}
             history.append(row)
             progress.rows("history", [row])
-            log.info(
-                f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {row['test_loss']:.4f}  "
-                f"test accuracy {row['test_accuracy']:.4f}  {epoch_progress.speed:,.0f} examples/s"
-            )
+            _log_epoch(row, options, epoch_progress.speed)
             if keep is not None:
                 generators = {"order": order.get_state(), **_global_generators(x.device)}
                 keep(Progressed(tuple(history), optimizer.state_dict(), generators))
-            if row.get("reached"):
-                log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {epoch}")
-            if watch is not None and watch.stopped:
-                log.info(f"epoch {epoch}: {options.stop_steps} steps without a better accuracy on held-out examples")
             if has_ended(row):
                 break
     if watch is not None:
@@ -151,36 +137,16 @@ def train(
     return history
 
 
-class Watched(Watch):
-    """A network whose answers to held-out examples are watched; it keeps the best weights if the options say so."""
-
-    def __init__(self, model: nn.Module, dataset: Dataset, options: TrainingOptions, n_examples: int) -> None:
-        assert options.stop_steps is not None
-        super().__init__(options.stop_steps, n_examples)
-        self.model, self.kind = model, dataset.outputs
-        self.x, self.y = dataset.x_train[-n_examples:], dataset.y_train[-n_examples:]
-        self.at_once = max(BATCH, HELD_OUT_NUMBERS // max(1, math.prod(dataset.input_shape)))
-        self.keeps_best = options.keep_best
-        self.best_state: list[Tensor] = []
-
-    @torch.no_grad()
-    def test(self) -> None:
-        """Tests the network after a step, in evaluation mode, and leaves it in training mode."""
-        self.model.eval()
-        targets = batches(self.y, self.at_once)
-        answers = (self.model(x) for x in batches(self.x, self.at_once))
-        if self.after_step(sum(int(self.kind.correct(*pair).sum()) for pair in zip(answers, targets, strict=True))):
-            self.best_state = [tensor.clone() for tensor in self._state()]
-        self.model.train()
-
-    @torch.no_grad()
-    def load_best(self) -> None:
-        """Gives the network its best weights, if they are kept."""
-        for kept, tensor in zip(self.best_state, self._state(), strict=True):
-            tensor.copy_(kept)
-
-    def _state(self) -> list[Tensor]:
-        return [*self.model.parameters(), *self.model.buffers()] if self.keeps_best else []
+def _log_epoch(row: Mapping[str, Any], options: TrainingOptions, speed: float) -> None:
+    """Logs a row of the history, and why the training ends with it."""
+    log.info(
+        f"epoch {row['epoch']}/{options.epochs}  loss {row['loss']:.4f}  test loss {row['test_loss']:.4f}  "
+        f"test accuracy {row['test_accuracy']:.4f}  {speed:,.0f} examples/s"
+    )
+    if row.get("reached"):
+        log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {row['epoch']}")
+    if row.get("stopped"):
+        log.info(f"{options.stop_steps} steps without a better accuracy on held-out examples in epoch {row['epoch']}")
 
 
 @dataclass(frozen=True)
@@ -218,7 +184,7 @@ class _Steps:
             n_unreported += len(index)
             n_taken += len(index)
             if self.watch is not None:
-                self.watch.test()
+                self.watch.test_step()
             has_stopped = self.watch is not None and self.watch.stopped
             if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches) or has_stopped:
                 progress.report(n_unreported, float(batch_loss.detach()))
@@ -301,8 +267,8 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions, *, sigmo
         )
     if options.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ArgumentError(("model", "epochs"), None, "the model has no parameters to train:", "use {epochs}=0.")
-    held_out = n_held_out(len(dataset.x_train), options)
     if options.epochs:
+        held_out = n_held_out(len(dataset.x_train), options)
         _check_output_in_training(model, dataset)
         merges_last(model, dataset.x_train, len(dataset.x_train) - held_out, options.batch_size)
     if options.loss == "bce" and not dataset.outputs.are_of_classes:  # of a logit it is cross-entropy

@@ -33,19 +33,12 @@ from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, History, in_batches, merges_last
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
-from mi_runner.training.loop import (
-    HELD_OUT_NUMBERS,
-    STEPS_BETWEEN_NOTES,
-    check_finite,
-    has_ended,
-    reached,
-    threads_for,
-)
+from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, has_ended, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.random_labels import trained_on
 from mi_runner.training.regularizers import Regularizer
-from mi_runner.training.stopping import Watch, n_held_out
+from mi_runner.training.stopping import Watch, most_at_once, n_held_out
 
 MOST_VALUES = 250_000_000
 """Largest number of values (1 GB) in a stack: weights, the optimizer's state, its data, and a step's activations."""
@@ -159,7 +152,7 @@ class _Members:
         return [member not in self.ended and member not in self.paused for member in self._stack.members]
 
     def after_step(self, step: int) -> bool:
-        """Tests the members on held-out examples, if there are any; returns whether the training of one has ended.
+        """Takes the members' answers to held-out examples, if there are any; returns whether the training of one ended.
 
         The stack goes on with its weights; what it has now is kept.
 
@@ -508,8 +501,7 @@ class _Stack:
 
     def n_correct(self) -> list[int]:
         """Returns how many held-out examples each member in the stack answers correctly."""
-        at_once = max(BATCH, HELD_OUT_NUMBERS // max(1, math.prod(self.datasets[0].input_shape)))
-        outputs = self._outputs_on(self.x_held_out, at_once)
+        outputs = self._outputs_on(self.x_held_out, most_at_once(self.datasets[0].input_shape))
         correct = self.datasets[0].outputs.correct
         targets = [self.y_held_out] * len(outputs) if self.shared else self.y_held_out
         return [int(correct(*pair).sum()) for pair in zip(outputs, targets, strict=True)]

@@ -139,7 +139,7 @@ def test_a_vector_has_several_columns() -> None:
     base, source = rows((1, 2, 3, 4, 5)), rows((10, 20, 30, 40, 50))
     model = CausalModel(("a", "v", "b"), base, base, lambda values: values.sum(1), widths=(1, 2, 1), n_kept=1)
     assert [model.column(name) for name in model.variables] == [0, 1, 3]
-    assert [model.width(name) for name in model.variables] == [1, 2, 1]
+    assert [model.width(name) for name in model.variables] == [1, 2, 1] and model.numbers == ("a", "b")
     assert model.columns("v") == slice(1, 3) and model.columns("b") == slice(3, 4)
     found = {name: model.counterfactual(base, {name: source}).tolist() for name in model.variables}
     assert found == {"a": [24.0], "v": [60.0], "b": [51.0]}  # 15 + 9, + 18 + 27, + 36

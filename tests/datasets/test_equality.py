@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from mi_runner.config.datasets.arrays import Target
 from mi_runner.config.datasets.equality import EqualityConfig
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.datasets import CausalModel, equality
+from mi_runner.datasets.causal_models import Follows
 from mi_runner.errors import ArgumentError
 from mi_runner.runs.choices import load_dataset
 from tests.conftest import Ended
@@ -64,7 +67,7 @@ def model_by_hand() -> tuple[CausalModel, Callable[..., list[int]]]:
     )
     rule = equality.FirstIsSecond(2)
     values = equality.values_of(vectors)
-    follows = (equality.Follows("left", "first", rule),)
+    follows = (Follows("left", "first", rule),)
     model = CausalModel(
         equality.VARIABLES, values, values, equality.BothOrNeither(True), widths=(1, 1, 2), n_kept=2, follows=follows
     )
@@ -167,6 +170,37 @@ def test_the_published_network(experiment: str) -> None:
 def test_no_other_setting_stops_by_held_out_examples() -> None:
     for arguments in (["dataset=equality", "model=skip"], ["dataset=mod_add", "model=mlp"], ["experiment=das"]):
         assert composition.compose(arguments).training.stop_steps is None
+
+
+def test_a_run_stops_by_held_out_examples_and_says_when(mi_run: Callable[..., Ended]) -> None:
+    small = (
+        "dataset=equality",
+        "model=mlp",
+        "dataset.train_size=260",
+        "dataset.test_size=60",
+        "training.batch_size=20",
+    )
+    ended = mi_run(*small, "training.stop_examples=60", "training.stop_steps=12", "training.epochs=9", "seed=1")
+    assert ended.status == 0, ended.err
+    history = pd.read_csv(ended.folder / "history.csv")
+    columns = ["epoch", "steps", "loss", "test_loss", "test_accuracy"]
+    assert list(history.columns) == [*columns, "held_out_accuracy", "best_held_out_accuracy", "stopped"]
+    assert history["stopped"].tolist() == [False] * (len(history) - 1) + [True] and history["steps"].sum() < 90
+    record = json.loads((ended.folder / "run.json").read_text())
+    assert record["stop_epoch"] == {"1": len(history)}
+    never = mi_run(*small, "training.stop_examples=60", "training.epochs=1", "seed=1")
+    assert json.loads((never.folder / "run.json").read_text())["stop_epoch"] == {"1": None}
+
+
+def test_too_few_examples_are_refused_with_the_options_to_type(mi_run: Callable[..., Ended]) -> None:
+    refused = mi_run("dataset=equality", "model=mlp", "dataset.limit=500")
+    assert refused.status == 2
+    assert "training.stop_examples=10000 of 500 training examples are held out" in refused.err
+    assert "Type a smaller training.stop_examples, or training.stop_steps=null" in refused.err
+    refused = mi_run("dataset=mod_add", "training.keep_best=true")
+    assert refused.status == 2 and "Type training.stop_steps=1024, or another number" in refused.err
+    refused = mi_run("dataset=equality", "model=mlp", "training.keep_epochs=true")
+    assert refused.status == 2 and "use training.stop_steps=null and training.keep_best=false with it" in refused.err
 
 
 def test_variables_that_contradict_each_other_are_a_mistake(mi_run: Callable[..., Ended]) -> None:

@@ -21,7 +21,8 @@ def exported() -> Iterator[tuple[str, Any]]:
     found: dict[int, str] = {}
     for namespace in mi_runner._NAMESPACES:
         module = getattr(mi_runner, namespace)
-        names = getattr(module, "__all__", {"datasets": ("Dataset", "CausalModel", "LabelTable")}.get(namespace, ()))
+        plain = {"datasets": ("Dataset", "CausalModel", "Follows", "LabelTable")}.get(namespace, ())
+        names = getattr(module, "__all__", plain)
         for name in names:
             found.setdefault(id(getattr(module, name)), f"{namespace}.{name}")
             yield f"{namespace}.{name}", getattr(module, name)

@@ -133,6 +133,17 @@ def pairs(modulus: int = 3, copies: int = 1) -> Dataset:
     return Dataset("mod_add", x, y, x, y, names, causal_model=model, **words)
 
 
+def test_a_vector_is_no_variable_that_is_decoded() -> None:
+    data = pairs()
+    model = data.causal_model
+    assert model is not None
+    values = model.values_test[:, [0, 1, 1, 0]]
+    vectors = CausalModel(("v", "b", "a"), values, values, model.mechanism, widths=(2, 1, 1))
+    found = decoding.causal_variables(replace(data, causal_model=vectors))
+    assert list(found) == ["b", "a"] and torch.equal(found["a"], model.values_test[:, 0].long())
+    assert torch.equal(found["b"], model.values_test[:, 1].long())
+
+
 def examples_of(dataset: Dataset) -> decoding.Examples:
     return decoding.distinct_examples(dataset.x_test, decoding.variables(dataset), caption=dataset.caption)
 

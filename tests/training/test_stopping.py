@@ -219,6 +219,14 @@ def test_options_that_do_not_fit_are_refused_before_training(changed: dict[str, 
         check(network(3), classes(), replace(OPTIONS, **changed))
 
 
+def test_an_untrained_network_needs_no_held_out_examples() -> None:
+    options = replace(OPTIONS, epochs=0, stop_examples=10_000)
+    model = network(3)
+    before = weights_of(model)
+    check(model, classes(), options)
+    assert train(model, classes(), options, seed=0) == [] and torch.equal(weights_of(model), before)
+
+
 def test_how_many_are_held_out() -> None:
     assert n_held_out(40, OPTIONS) == 10 and n_held_out(40, replace(OPTIONS, stop_examples=38)) == 38
     assert n_held_out(40, TrainingOptions()) == 0

@@ -44,7 +44,7 @@ def default_sets(dataset: Dataset, variables: CausalModel) -> list[tuple[str, ..
     """
     if dataset.causal_model is None:
         return [(name,) for name in variables.variables]
-    return [chosen for chosen in every_set(variables) if all(variables.width(name) == 1 for name in chosen)]
+    return [chosen for chosen in every_set(variables) if set(chosen) <= set(variables.numbers)]
 
 
 def refuse_vectors(sets: Sequence[Sequence[str]], variables: CausalModel) -> None:
@@ -55,7 +55,7 @@ def refuse_vectors(sets: Sequence[Sequence[str]], variables: CausalModel) -> Non
     """
     for name in itertools.chain(*sets):
         if (width := variables.width(name)) > 1:
-            numbers = ", ".join(other for other in variables.variables if variables.width(other) == 1)
+            numbers = ", ".join(variables.numbers)
             raise ConfigError(
                 f"experiment.variables: {name} is a vector of {width} numbers, and experiment=probes reads one number. "
                 f"Those that are one: {numbers or 'none'}."
