@@ -88,6 +88,9 @@ class DasConfig(IitConfig):
         None, f"{WITH_MAP}training pairs for the networks of controls; null: train_pairs", at_least=1,
         at_most=10_000_000,
     )  # fmt: skip
+    control_epochs: int | None = option(
+        None, f"{WITH_MAP}passes over the training pairs for the networks of controls; null: epochs", at_least=1
+    )
     control_learning_rate: float | None = option(
         None, f"{WITH_MAP}step size for the networks of controls; null: map_learning_rate", above=0
     )

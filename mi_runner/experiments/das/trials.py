@@ -180,12 +180,13 @@ class Trial:
         config, setting, is_control = self.config, self.setting, network.control != NONE
         alignment = mapped(setting, self.cell, self.number).to(self.dataset.x_train.device)
         aligned = self._aligned(network, alignment)
-        rate = config.map_learning_rate
-        if is_control and config.control_learning_rate is not None:
-            rate = config.control_learning_rate
+        epochs, rate = config.epochs, config.map_learning_rate
+        if is_control:
+            epochs = epochs if config.control_epochs is None else config.control_epochs
+            rate = rate if config.control_learning_rate is None else config.control_learning_rate
         how = InterchangeTraining(
             what="rotation",
-            epochs=config.epochs,
+            epochs=epochs,
             batch_size=config.batch_size,
             rotation_learning_rate=rate,
             warmup_steps=0,
