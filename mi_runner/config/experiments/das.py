@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments.iit import Control, IitConfig, Trained
-from mi_runner.config.options import option, same
-from mi_runner.methods.interchange_options import RotationOptions
+from mi_runner.config.options import option
 
 
 def _with_default(name: str, default: Any) -> Any:
     """Returns an option of `IitConfig` with another default."""
     return option(default, **IitConfig.__dataclass_fields__[name].metadata)
-
-
-class RotationSteps(Enum):
-    retraction = "retraction"
-    parametrization = "parametrization"
 
 
 WITH_MAP = "with map: "
@@ -71,7 +64,6 @@ class DasConfig(IitConfig):
     block_width: list[int] = option(
         [16], f"{WITH_MAP}hidden units in a block of a revnet, several in turn", at_least=1, at_most=10_000
     )
-    rotation_steps: RotationSteps = same(RotationOptions, "steps", RotationSteps)
     map_learning_rate: float = option(1e-3, f"{WITH_MAP}step size for a map, with training.optimizer", above=0)
     stop_steps: int | None = option(
         1000, f"{WITH_MAP}training ends after so many steps without a lower loss on other pairs; null: after epochs",

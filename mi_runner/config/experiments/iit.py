@@ -8,7 +8,12 @@ from typing import Any, ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.options import option, same
-from mi_runner.methods.interchange_options import AdversaryOptions, InterchangeOptions, RotationTraining
+from mi_runner.methods.interchange_options import (
+    AdversaryOptions,
+    InterchangeOptions,
+    RotationOptions,
+    RotationTraining,
+)
 
 
 class Sources(Enum):
@@ -30,6 +35,11 @@ class Trained(Enum):
 class Reading(Enum):
     plain = "plain"
     published = "published"
+
+
+class RotationSteps(Enum):
+    retraction = "retraction"
+    parametrization = "parametrization"
 
 
 class Control(Enum):
@@ -117,6 +127,7 @@ class IitConfig(ExperimentConfig):
         doc="step size for the network's weights (training.optimizer names the rule)",
     )
     rotation_learning_rate: float = same(InterchangeOptions, "rotation_learning_rate")
+    rotation_steps: RotationSteps = same(RotationOptions, "steps", RotationSteps)
     warmup_steps: int = same(InterchangeOptions, "warmup_steps")
     gradient_clip: float | None = same(InterchangeOptions, "gradient_clip")
     starts: int = option(

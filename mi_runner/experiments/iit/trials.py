@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
-from mi_runner.config.options import options_of
+from mi_runner.config.options import options_of, plain
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
@@ -38,6 +38,7 @@ from mi_runner.methods.interchange import (
     not_in,
     train_by_interchange,
 )
+from mi_runner.methods.interchange_options import Steps
 from mi_runner.methods.strictness import SparePlaces, spare_places
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
@@ -375,10 +376,12 @@ class Trial:
         return {"examples": partial(iit_figures.examples, self.dataset, self.cell.places, *of_pairs, predicted)}
 
 
-def alignment_at(site: Site, cell: Cell, units: Sequence[Tensor], generator: torch.Generator) -> Units | Rotation:
+def alignment_at(
+    site: Site, cell: Cell, units: Sequence[Tensor], generator: torch.Generator, steps: Steps = "retraction"
+) -> Units | Rotation:
     """Returns random directions of a site, as many as a cell's places have, or these units of each place."""
     if cell.alignment is AlignmentKind.rotation:
-        return Rotation(site.shape, len(cell.sizes), cell.sizes, generator=generator)
+        return Rotation(site.shape, len(cell.sizes), cell.sizes, generator=generator, steps=steps)
     return Units(site.shape, units)
 
 
@@ -390,7 +393,8 @@ def use_of_start(number: int) -> tuple[str, ...]:
 def alignment_of(setting: Setting[IitConfig], cell: Cell, start: int = 1) -> Units | Rotation:
     """Returns the places that the training begins with: the units that the options name, or random directions."""
     draw = chance.generator(setting.seed, "rotation", cell.target, *use_of_start(start))
-    return alignment_at(cell.site, cell, cell.units, draw).to(setting.dataset.x_train.device)
+    steps = plain(setting.config.rotation_steps)
+    return alignment_at(cell.site, cell, cell.units, draw, steps).to(setting.dataset.x_train.device)
 
 
 def aligned_at_start(
