@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mi_runner import explanations as explanations
     from mi_runner import graph as graph
     from mi_runner import iit as iit
+    from mi_runner import maps as maps
     from mi_runner import models as models
     from mi_runner import probes as probes
     from mi_runner import program as program
@@ -108,7 +109,7 @@ if TYPE_CHECKING:
 else:
     _NAMESPACES = (
         *("ablation", "circuits", "clusters", "datasets", "decoding", "discovery", "errors", "experiments"),
-        *("explanations", "graph", "iit", "models", "probes", "program"),
+        *("explanations", "graph", "iit", "maps", "models", "probes", "program"),
     )
 
     # Where each name of this module is defined.

@@ -218,7 +218,7 @@ def test_names_of_maps() -> None:
     assert [one.name for one in chosen_maps(DasConfig(map=["revnet"]))] == ["revnet"]
 
 
-# --- own maps, own data, the command -----------------------------------------------------------------------------------
+# --- own maps, own data, the command ---------------------------------------------------------------------------------
 
 MINE = """
 import torch

@@ -78,6 +78,11 @@ class IitConfig(ExperimentConfig):
         "variables; of more, each and all together; null: one set, all except the last",
         text=True,
     )
+    formula: str | None = option(
+        None,
+        "of Boolean inputs: the variables are also the inner nodes n1, n2, ... of this formula of the labels, "
+        "'(A & ~B) | (~A & B)'; null: those of the data set alone",
+    )
     site: Any = option(
         None,
         "the site to train: conv1; several in turn, [conv1,fc1]; all: every layer with weights but the last; null: the "

@@ -25,6 +25,7 @@ from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import units_at
 from mi_runner.methods.interchange import Aligned
 from mi_runner.methods.strictness import spare_places
+from mi_runner.models.formulas import parsed
 from mi_runner.tables.names import ALL
 
 MOST_ROTATION_NUMBERS = 20_000_000
@@ -225,7 +226,32 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
                 f"{len(y)} examples, the first of them number {first}: {labels[first].item()} for "
                 f"{y[first].item()}. Correct the variables or the mechanism."
             )
+    if setting.config.formula is not None:
+        return _of_formula(setting, setting.config.formula, dataset.causal_model)
     return dataset.causal_model if setting.truth is None else formula_model(setting.truth.formula, dataset.causal_model)
+
+
+def _of_formula(setting: Setting[IitConfig], text: str, of_data: CausalModel) -> CausalModel:
+    """Returns the causal model with the inner nodes of a formula as variables, too.
+
+    Raises:
+        ConfigError: the variables are not the inputs of a Boolean function, or the formula gives other labels.
+    """
+    given, values = f"experiment.formula={text}", torch.cat([of_data.values_train, of_data.values_test])
+    if setting.truth is not None:
+        raise ConfigError(f"{given}: the weights are planted by a formula of their own. Leave it out.")
+    if not bool(((values == 0) | (values == 1)).all()):
+        raise ConfigError(f"{given} is for Boolean inputs, as those of dataset=logic. Leave it out.")
+    try:
+        formula = parsed(text, len(of_data.variables))
+    except ArgumentError as error:
+        raise ConfigError(f"{given}: {error}") from error
+    model = formula_model(formula, of_data)
+    wrong = (model.counterfactual(model.values_train, {}) != setting.dataset.y_train).nonzero().flatten().tolist()
+    if wrong:
+        inputs = model.values_train[wrong[0], : formula.n].long().tolist()
+        raise ConfigError(f"{given}: for the inputs {inputs} the label is another one. Give a formula of the labels.")
+    return model
 
 
 def check_options(config: IitConfig) -> None:
