@@ -146,8 +146,6 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         if part.startswith(("sweep=", "resume=")):
             sweep = Path(part.partition("=")[2])
             own = {"ablation": "experiment.methods=[zero]", "circuits": "model.hidden_sizes=[2,2,2]"}
-                sweep.parent.name
-            ]
             made = mi_run("-m", f"experiment={sweep.parent.name}", *LIMITED, own[sweep.parent.name], "seed=0,1")
             assert str(made.folder) == part.partition("=")[2]
             assert mi_run(*arguments).status == 0
