@@ -23,6 +23,8 @@ from mi_runner.progress import log
 from tests import forked
 from tests.undrawn import one_pixel
 
+pytest_plugins = ("tests.quick",)
+
 gc.disable()  # until all is imported, see pytest_collection_finish
 threads.let_waiting_threads_sleep()  # before torch is imported, by the tests: xdist's own process needs none
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
@@ -70,14 +72,18 @@ def together(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Instead of whole files, what `together` says."""
+    """Instead of whole files, what `together` says, or the plan of `--quick`."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
+    from tests.quick import PLAN
+
+    plan = config.stash.get(PLAN, None)
+
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return together(nodeid)
+            return plan.part_of(nodeid) if plan else together(nodeid)
 
     return Together(config, log)
 
