@@ -19,6 +19,8 @@ import pytest
 from tests import affected
 from tests.passed import Record, State, changed, state_at_main, state_now
 
+KEY = "quick/record"
+"""The record in pytest's cache."""
 SECONDS = 60.0
 STARTING = 12.0
 """Of them, what the start of the processes takes, with the imports of the tests."""
@@ -204,8 +206,8 @@ def some(names: Sequence[str], most: int = 4) -> str:
 class Recorder:
     """Notes how each test ended, and writes it after the run; with a plan, says what ran and what did not."""
 
-    def __init__(self, config: pytest.Config, record: Record, plan: Plan | None, root: Path) -> None:
-        self.config, self.record, self.plan, self.root = config, record, plan, root
+    def __init__(self, config: pytest.Config, plan: Plan | None, root: Path) -> None:
+        self.config, self.plan, self.root = config, plan, root
         self.state = plan.state if plan else state_now(root)
         self.seconds: Counter[str] = Counter()
         self.failed: set[str] = set()
@@ -227,10 +229,10 @@ class Recorder:
         state = {**self.state, **dict.fromkeys(meanwhile, "changed meanwhile")}
         passed = {name: seconds for name, seconds in self.seconds.items() if name not in self.failed}
         failed = {name: self.seconds[name] for name in self.failed}
-        expected = set(self.plan.parts if self.plan else self.record.tests if runs_all(self.config) else ())
+        record = Record.of_json(self.config.cache.get(KEY, None))  # other runs may have written meanwhile
+        expected = set(self.plan.parts if self.plan else record.tests if runs_all(self.config) else ())
         gone = expected - set(self.seconds) - self.late if exitstatus == 0 else set()
-        record = self.record.with_run(state, passed, failed, gone)
-        self.config.cache.set("quick/record", record.as_json())
+        self.config.cache.set(KEY, record.with_run(state, passed, failed, gone).as_json())
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -297,16 +299,14 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(Chosen(**chosen))
         return
     root, cache = config.rootpath, getattr(config, "cache", None)
-    quick = config.getoption("--quick")
     if cache is None or config.getoption("collectonly"):
         return
-    record = Record.of_json(cache.get("quick/record", None))
     plan = None
-    if quick:
+    if config.getoption("--quick"):
         if not runs_all(config):
             raise pytest.UsageError("--quick chooses the tests itself: name no file or test beside it.")
-        plan = plan_of_run(config, record, root)
-    config.stash[RECORDER] = Recorder(config, record, plan, root)
+        plan = plan_of_run(config, Record.of_json(cache.get(KEY, None)), root)
+    config.stash[RECORDER] = Recorder(config, plan, root)
     config.pluginmanager.register(config.stash[RECORDER])
 
 

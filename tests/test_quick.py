@@ -100,8 +100,10 @@ def project(tmp_path: Path) -> Callable[..., tuple[int, str]]:
 
     def run(*arguments: str) -> tuple[int, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        xdist = ("-p", "xdist") if "--numprocesses" in arguments else ()
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments],
+            [sys.executable, "-m", "pytest", *xdist, *arguments],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
