@@ -42,13 +42,15 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 LONGEST = (
     *("sweeps/slurm", "docs/docs", "cli/plugins"),
-    *("sweeps/launchers[ray]", "experiments/decoder", "experiments/clusters", "sweeps/launchers"),
+    *("sweeps/launchers[ray]", "experiments/networks_of_tutorials", "experiments/decoder", "sweeps/launchers"),
     *("sweeps/launchers[joblib]", "sweeps/launchers[submitit_local]", "sweeps/launchers_interrupted[ray]"),
     *("sweeps/sweeps", "sweeps/launchers_interrupted[submitit_local]", "sweeps/launchers_interrupted[joblib]"),
     *("sweeps/engines", "cli/streams", "sweeps/doors", "runs/records", "config/options"),
     *("config/composition", "experiments/iit", "experiments/circuits", "graph/evaluator", "experiments/figures"),
     *("cli/command", "experiments/many_seeds", "runs/reports", "experiments/explanations"),
     *("experiments/discovery", "runs/reports_browser", "cli/hints", "runs/runner", "package", "docs/readme"),
+    *("methods/sampling", "bench/command", "runs/outputs", "methods/class_circuits", "runs/drawn_beside"),
+    *("experiments/clusters", "experiments/odd_networks", "experiments/classes_together", "bench/vectors"),
     *("methods/matching", "experiments/ablation", "methods/explanations", "datasets/datasets", "machine/signals"),
     *("training/model_store", "sweeps/resumed", "docs/library", "sweeps/slurm_commands", "experiments/probes"),
 )
