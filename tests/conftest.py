@@ -23,6 +23,8 @@ from mi_runner.progress import log
 from tests import forked
 from tests.undrawn import one_pixel
 
+pytest_plugins = ("tests.quick",)
+
 gc.disable()  # until all is imported, see pytest_collection_finish
 threads.let_waiting_threads_sleep()  # before torch is imported, by the tests: xdist's own process needs none
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
@@ -40,13 +42,15 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 LONGEST = (
     *("sweeps/slurm", "docs/docs", "cli/plugins"),
-    *("sweeps/launchers[ray]", "experiments/decoder", "experiments/clusters", "sweeps/launchers"),
+    *("sweeps/launchers[ray]", "experiments/networks_of_tutorials", "experiments/decoder", "sweeps/launchers"),
     *("sweeps/launchers[joblib]", "sweeps/launchers[submitit_local]", "sweeps/launchers_interrupted[ray]"),
     *("sweeps/sweeps", "sweeps/launchers_interrupted[submitit_local]", "sweeps/launchers_interrupted[joblib]"),
     *("sweeps/engines", "cli/streams", "sweeps/doors", "runs/records", "config/options"),
     *("config/composition", "experiments/iit", "experiments/circuits", "graph/evaluator", "experiments/figures"),
     *("cli/command", "experiments/many_seeds", "runs/reports", "experiments/explanations"),
     *("experiments/discovery", "runs/reports_browser", "cli/hints", "runs/runner", "package", "docs/readme"),
+    *("methods/sampling", "bench/command", "runs/outputs", "methods/class_circuits", "runs/drawn_beside"),
+    *("experiments/clusters", "experiments/odd_networks", "experiments/classes_together", "bench/vectors"),
     *("methods/matching", "experiments/ablation", "methods/explanations", "datasets/datasets", "machine/signals"),
     *("training/model_store", "sweeps/resumed", "docs/library", "sweeps/slurm_commands", "experiments/probes"),
 )
@@ -70,14 +74,18 @@ def together(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Instead of whole files, what `together` says."""
+    """Instead of whole files, what `together` says, or the plan of `--quick`."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
+    from tests.quick import PLAN
+
+    plan = config.stash.get(PLAN, None)
+
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return together(nodeid)
+            return plan.part_of(nodeid) if plan else together(nodeid)
 
     return Together(config, log)
 

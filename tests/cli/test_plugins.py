@@ -33,7 +33,9 @@ from mi_runner.methods.criteria import judge
 from mi_runner.methods.criteria import records as criteria_records
 from mi_runner.methods.discovery import records
 from mi_runner.runs import choices
+from tests import launched
 from tests.conftest import REPOSITORY, Ended
+from tests.forked import Forked
 from tests.masked_parts import random_part
 
 PACKAGE = REPOSITORY / "tests/plugin_package"
@@ -59,9 +61,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def with_plugin(site: Path, command: Callable[..., Ended]) -> Callable[..., Ended]:
+def with_plugin(site: Path, tmp_path: Path) -> Callable[..., Ended]:
     """`mi-run` as a process that has the package."""
-    return lambda *arguments: command(*arguments, PYTHONPATH=f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    has = {"PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return lambda *arguments: launched.ended(Forked(*arguments, cwd=tmp_path, environment=has))
 
 
 # --- what is found ---------------------------------------------------------------------------------------------------

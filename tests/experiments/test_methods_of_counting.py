@@ -34,7 +34,11 @@ def run(method: str, *, n: int = 8, **options: Any) -> Result:
             data, x_test=x, y_test=model(x).round().squeeze(1), x_train=x, y_train=model(x).round().squeeze(1)
         )
     given = CircuitsConfig(
-        last_layers=2, method=CircuitMethod[method], valid=Valid.task, accuracy_threshold=0.99, pairs=False, **options
+        last_layers=2,
+        method=CircuitMethod[method],
+        valid=Valid.task,
+        accuracy_threshold=0.99,
+        **{"pairs": False, "shared": False} | options,
     )
     return circuits.run(Setting(given, TrainingOptions(), model.eval(), data))
 

@@ -33,7 +33,10 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
         *("experiment.hidden_sizes=[4]", "experiment.folds=null"),
     ),
     "explanations": ("experiment.min_accuracy=0",),
-    "circuits": ("experiment.last_layers=1", "experiment.accuracy_threshold=0.1", "experiment.inputs=any"),
+    "circuits": (
+        *("experiment.last_layers=1", "experiment.accuracy_threshold=0.1", "experiment.inputs=any"),
+        *("experiment.pairs=false", "experiment.shared=false"),
+    ),
     "discovery": (
         *("experiment.methods=[random,magnitude]", "experiment.repeats=1", "experiment.bootstrap=0"),
         *("experiment.last_layers=1", "experiment.max_sizes=4", "experiment.samples=5"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,15 +162,16 @@ def decimals(seed: int) -> tuple[Part, CircuitExamples]:
 def real_sums(part: Part) -> int:
     """The valid circuits if the terms of float32 were added up as real numbers."""
     hidden, output = part.layers
+    terms = [[Fraction(0)] * 8 for _ in range(5)]
+    for j, mask in itertools.product(range(5), range(1, 8)):
+        term = hidden.bias[j].clone()
+        for i in reversed(range(3)):
+            term += hidden.weight[j, i] if mask >> i & 1 else 0
+        terms[j][mask] = Fraction(float(term.relu()))
     n_valid = 0
     for masks in itertools.product(range(8), repeat=5):
-        z, used = Fraction(float(output.bias)), 0
-        for j, mask in enumerate(masks):
-            used |= mask
-            term = hidden.bias[j].clone()
-            for i in reversed(range(3)):
-                term += hidden.weight[j, i] if mask >> i & 1 else 0
-            z += Fraction(float(term.relu())) if mask else 0
+        z = Fraction(float(output.bias)) + sum(own[mask] for own, mask in zip(terms, masks, strict=True))
+        used = functools.reduce(operator.or_, masks)
         n_valid += used == 7 and abs(z) <= Fraction(1, 2)
     return n_valid
 

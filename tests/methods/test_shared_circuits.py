@@ -153,16 +153,16 @@ def test_every_number_is_that_of_sets_of_edges(sizes: tuple[int, ...], inputs: s
 @pytest.mark.parametrize(("activation", "mirrored"), [("leaky_relu", False), ("relu", False), ("tanh", True)])
 def test_a_network_and_its_copy_share_everything(activation: str, mirrored: bool) -> None:
     """The copy's hidden units are in another order and, where the activation is odd, some are mirror images."""
-    sizes = (3, 3, 3, 1)
+    sizes = (2, 3, 3, 1)
     part = random_part(sizes, [activation, activation, "identity"], seed=3)
-    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(3))
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(3))
     # Two units of the first hidden layer are constant on these examples, and no correlation tells them apart.
     bias = torch.tensor([-9.0, -8.0, part.layers[0].bias[2].item()])
     if activation == "relu":
         part = replace(part, layers=(replace(part.layers[0], bias=bias), *part.layers[1:]))
         assert (part.activations(x)[1][:, :2] == 0).all()
-    orders = [[0, 1, 2], [1, 2, 0], [2, 1, 0], [0]]
-    signs = [[1.0] * 3, [1.0, -1.0, -1.0], [-1.0, 1.0, 1.0], [1.0]] if mirrored else None
+    orders = [[0, 1], [1, 2, 0], [2, 1, 0], [0]]
+    signs = [[1.0] * 2, [1.0, -1.0, -1.0], [-1.0, 1.0, 1.0], [1.0]] if mirrored else None
     copy = permuted(part, orders, signs)
     assert torch.allclose(part(x), copy(x), atol=1e-5)
     matching = match_parts(part, copy, x, x)
