@@ -165,6 +165,7 @@ def _row(trial: Trial, found: Mapping[str, Trained]) -> dict[str, Any]:
         "parameters": own.n_parameters,
         "epochs": own.epochs,
         "n_pairs": n,
+        "inverse_error": own.inverse_error,
         "seconds": own.seconds,
     }
     if Control.untrained.name in found:

@@ -75,6 +75,11 @@ METRICS = TableType(
         Note("parameters", "numbers of the map that are trained", COUNT, only=MAP),
         Note("epochs", "epochs of the map's training", COUNT, only=MAP),
         Note("n_pairs", "test pairs", COUNT),
+        Note(
+            "inverse_error",
+            "largest deviation of a site's value from itself after the trained map and its inverse, on the test examples",
+            only=MAP,
+        ),
         Note("output_sd", "standard deviation of the network's outputs on the test examples", only=MAP),
         Note("output_sd_untrained", "the same of the untrained network", only=UNTRAINED),
         Note("seconds", "of the map's training, without its controls", SECONDS, only=MAP),

@@ -105,6 +105,7 @@ class Trained:
         history: rows.
         n_parameters: numbers of the map that are trained.
         epochs: of its training.
+        inverse_error: largest deviation of a site's value from itself after the map and its inverse.
         seconds: of its training.
     """
 
@@ -114,6 +115,7 @@ class Trained:
     history: Sequence[Mapping[str, Any]]
     n_parameters: int
     epochs: int
+    inverse_error: float
     seconds: float
 
     @property
@@ -152,8 +154,20 @@ class Trial:
             history,
             n_parameters(alignment),
             round(history[-1]["epoch"]) if history else 0,
+            self._inverse_error(network, alignment),
             seconds,
         )
+
+    @torch.no_grad()
+    def _inverse_error(self, network: Network, alignment: Mapped) -> float:
+        x, site = self.dataset.x_test, network.graph.target_site(self.cell.target)
+        index = torch.arange(len(x), device=x.device).split(BATCH)
+        values = self.kept.of(network.graph, x, site)
+        errors = []
+        for own in index:
+            flat = values.rows(own).flatten(1)
+            errors.append(float((alignment.map.inverse(alignment.map(flat)) - flat).abs().max()))
+        return max(errors)
 
     def _aligned(self, network: Network, alignment: Mapped) -> Aligned:
         return Aligned(network.model, network.graph, self.cell.target, alignment)
