@@ -77,7 +77,7 @@ METRICS = TableType(
         Note("n_pairs", "test pairs", COUNT),
         Note(
             "inverse_error",
-            "largest deviation of a site's value from itself after the trained map and its inverse, on the test examples",
+            "largest deviation of a site's value from itself after the map and its inverse, on the test examples",
             only=MAP,
         ),
         Note("output_sd", "standard deviation of the network's outputs on the test examples", only=MAP),

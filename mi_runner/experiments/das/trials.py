@@ -31,6 +31,7 @@ from mi_runner.methods.interchange import (
     train_by_interchange,
 )
 from mi_runner.methods.maps.limits import best_neurons, ceiling
+from mi_runner.models.batches import BATCH
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.optimizers import make_optimizer
