@@ -10,11 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations, parametrize
 
 from mi_runner.methods import alignment
 from mi_runner.methods.alignment import Mapped, Units
 from mi_runner.methods.interchange import InterchangeTraining, Stopping, train_by_interchange
-from mi_runner.methods.maps.bijections import Map, Neurons, RevNet, Rotation, check_bijection
+from mi_runner.methods.maps.bijections import (
+    Map,
+    Neurons,
+    Reflections,
+    RevNet,
+    Rotation,
+    check_bijection,
+)
 from mi_runner.methods.maps.coupling import by_torch, coupled
 from mi_runner.methods.maps.kernel import BLOCK
 from mi_runner.methods.maps.limits import best_neurons, ceiling
@@ -75,6 +83,30 @@ def test_a_rotation_keeps_lengths_and_starts_at_the_drawn_directions(steps: str,
     turned = rotation.directions()
     assert not torch.allclose(turned, start.directions(), atol=1e-2)
     assert torch.allclose(turned @ turned.T, torch.eye(k), atol=1e-5)
+
+
+@pytest.mark.parametrize(("k", "d"), [(1, 5), (3, 7), (4, 12)])
+def test_reflections_step_as_torchs_own_parametrization(k: int, d: int) -> None:
+    start = Rotation(d, k, generator=drawn()).directions().detach()
+    own, torchs = nn.Linear(d, k, bias=False), nn.Linear(d, k, bias=False)
+    for module in (own, torchs):
+        module.weight = nn.Parameter(start.clone())
+    reflections = Reflections(start, drawn(1))
+    frame = reflections.in_frame(torch.eye(d)).T
+    assert torch.allclose(frame.T @ frame, torch.eye(d), atol=1e-5) and torch.allclose(frame[:, :k].T, start, atol=1e-5)
+    parametrize.register_parametrization(own, "weight", reflections)
+    parametrizations.orthogonal(torchs, "weight", orthogonal_map="householder")
+    torchs.parametrizations.weight[0].base = frame  # type: ignore[union-attr, index]
+    assert torch.allclose(own.weight, start, atol=1e-5) and torch.allclose(torchs.weight, start, atol=1e-5)
+    x, wanted = values(30, d), values(30, k, seed=1)
+    optimizers = [torch.optim.Adam(module.parameters(), lr=0.05) for module in (own, torchs)]
+    for _ in range(5):
+        for module, optimizer in zip((own, torchs), optimizers, strict=True):
+            optimizer.zero_grad()
+            ((module(x) - wanted) ** 2).mean().backward()
+            optimizer.step()
+        assert torch.allclose(own.weight, torchs.weight, atol=1e-4)
+    assert not torch.allclose(own.weight, start, atol=0.05)
 
 
 def test_a_revnet_by_hand() -> None:
