@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from mi_runner.config import composition
+from mi_runner.config.options import plain
 from mi_runner.config.run_schema import RunConfig
 from tests.commands import of_name
 from tests.conftest import REPOSITORY, Ended
@@ -54,14 +56,20 @@ def test_there_are_commands_to_check() -> None:
 
 
 def own_options(config: RunConfig, arguments: list[str]) -> list[str]:
-    """The numbers with which the experiment is small, and its lists of sites and methods if the command has none."""
+    """The numbers with which the experiment is small, and its lists of sites and methods if nothing else gives them."""
     typed = {part.partition("=")[0] for part in arguments}
+    of_schema = type(config.experiment)()
+    by_preset = {
+        f"experiment.{item.name}"
+        for item in fields(of_schema)
+        if plain(getattr(config.experiment, item.name)) != plain(getattr(of_schema, item.name))
+    }
     options = [option.partition("=") for option in of_name("experiment", config.experiment.name).small]
     return [
         "".join(option)
         for option in options
         if option[0].startswith("experiment.")
-        and (option[2].isdecimal() or (option[2].startswith("[") and option[0] not in typed))
+        and (option[2].isdecimal() or (option[2].startswith("[") and option[0] not in typed | by_preset))
     ]
 
 
@@ -169,6 +177,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     )
     small = [*of_name("dataset", config.dataset.name).small, "training.epochs=1", *own_options(config, arguments)]
     arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
+    if getattr(config.experiment, "map", None) is not None:
+        small += [f"experiment.{name}=60" for name in ("control_pairs", "stop_pairs")] + ["experiment.control_epochs=1"]
     if config.experiment.name == "decoder":
         small += ["dataset.modulus=3"] if "dataset.modulus" in command else []
     if config.experiment.name == "clusters":
