@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mi_runner.config.experiments.iit import Control, IitConfig, Trained
+from mi_runner.config.experiments.iit import Control, IitConfig, RotationSteps, Trained
 from mi_runner.config.options import option
 
 
@@ -44,6 +44,7 @@ class DasConfig(IitConfig):
     epochs: int = _with_default("epochs", 3)
     batch_size: int = _with_default("batch_size", 512)
     rotation_learning_rate: float = _with_default("rotation_learning_rate", 5e-4)
+    rotation_steps: RotationSteps = _with_default("rotation_steps", RotationSteps.parametrization)
     warmup_steps: int = _with_default("warmup_steps", 0)
     gradient_clip: float | None = _with_default("gradient_clip", None)
     controls: list[Control] = option(
