@@ -53,10 +53,13 @@ def maps(rows: Sequence[Row]) -> Figure:
                     name, (row["parameters"], iia), fontsize=6, rotation=30, xytext=(2, 3), textcoords="offset points"
                 )
             axes.set_xscale("symlog", linthresh=10)
-            axes.set(xlim=(-3, None), ylim=(min(0.4, floor - 0.1), 1.06), title=f"{variables} at {site}")
+            axes.set(
+                xlim=(-3, 10 + 5 * max(row["parameters"] for row in rows)),
+                ylim=(min(0.4, floor - 0.1), 1.06),
+                title=f"{variables} at {site}",
+            )
             axes.set_xlabel("parameters of the map" if down == len(sets) - 1 else "")
             axes.set_ylabel("IIA" if across == 0 else "")
-            axes.margins(x=0.2)
             drawing.tidy(axes)
     panels[0, -1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
