@@ -293,3 +293,41 @@ def test_the_command(mi_run: Callable[..., Ended]) -> None:
     history = pd.read_csv(ended.folder / "history.csv")
     assert history.groupby("control")["step"].max().to_dict() == {"none": 4, "random_labels": 4, "untrained": 4}
     assert {path.name for path in (ended.folder / "figures").iterdir()} >= {"maps.png", "selectivity.png"}
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+def of_formula(formula: str, **options: Any) -> Setting[DasConfig]:
+    """The network of the exclusive or, whose inputs are one-hot; the causal model has the bits themselves."""
+    return setting(formula=formula, map=["neurons"], **{"variables": ["n1"], **options})
+
+
+def test_inner_nodes_of_a_formula_are_variables() -> None:
+    """`second` after its ReLU has a & ~b and b & ~a; `first` has the inputs alone."""
+    given = of_formula("(A & ~B) | (~A & B)", variables=[["n1"], ["n2"]], site="relu", sizes=[1])
+    das.check(given)
+    rows = metrics(das.run(given))
+    assert [row["iia"] for row in rows] == [1, 1] and all(row["floor"] < 0.9 for row in rows)
+    other = of_formula("~(A & B) & (A | B)", variables=["n1"], site="relu", sizes=[1])
+    assert metrics(das.run(other))[0]["iia"] < 1
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("A & B", r"experiment.formula=A & B: for the inputs \[\d, \d\] the label is another one"),
+        ("A & ", "experiment.formula=A & : "),
+        ("A & C", "experiment.formula=A & C: "),
+    ],
+)
+def test_formulas_that_do_not_fit(formula: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        das.check(of_formula(formula))
+
+
+def test_a_formula_is_for_boolean_inputs() -> None:
+    dataset = load(train_size=30, test_size=20, seed=0)
+    config = DasConfig(map=["rotation"], formula="A & B", variables=["A"], site="layers.1")
+    with pytest.raises(ConfigError, match="is for Boolean inputs"):
+        das.check(Setting(config, TrainingOptions(), MLP([16, 4, 2]).eval(), dataset))
