@@ -166,6 +166,12 @@ class Mapped(nn.Module):
         """S."""
         return len(self.sizes)
 
+    @torch.no_grad()
+    def inverse_error(self, values: Tensor) -> float:
+        """Returns the largest deviation of a value `(B, *site)` from itself after the map and its inverse."""
+        flat = values.flatten(1)
+        return float((self.map.inverse(self.map(flat)) - flat).abs().max())
+
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """Returns the base values `(B, *site)` with each place's coordinates taken from its source values.
 
@@ -234,6 +240,18 @@ class Rotation(Mapped):
     def retract(self) -> None:
         """Replaces the weight by its directions, which changes no direction; call it after each step of training."""
         self.map.retract()
+
+    @torch.no_grad()
+    def inverse_error(self, values: Tensor) -> float:
+        """Returns the largest deviation of a value `(B, *site)` from itself after the map and its inverse.
+
+        The directions alone are computed with: all d × d numbers of a rotation behind a convolution take a gigabyte.
+        The others are orthogonal to them, so that Rᵀ(RRᵀ − 1)R times a value is all that deviates, to first order.
+        """
+        flat = values.flatten(1)
+        directions = self.directions().to(flat.dtype)
+        along = flat @ directions.T
+        return float((((along @ directions) @ directions.T - along) @ directions).abs().max())
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """Returns the base values `(B, *site)` with each place's coordinates taken from its source values."""

@@ -198,6 +198,9 @@ def test_where_inputs_pass_the_site_the_ceiling_knows_the_base() -> None:
         ({"adversary": ["b"]}, "a map has no adversary"),
         ({"strictness": 0.4}, "Leave out experiment.strictness"),
         ({"sources": Sources.multi}, "each variable has a source of its own"),
+        ({"size": 1}, "maps don't use experiment.size; type experiment.sizes instead"),
+        ({"rotation_learning_rate": 0.1}, "type experiment.map_learning_rate instead"),
+        ({"warmup_steps": 3}, "maps don't use experiment.warmup_steps; leave it out"),
         ({"controls": [Control.other_site]}, r"controls=\[other_site\] is not for maps: .* untrained, random_labels"),
         ({"variables": ["c"]}, "no variable is named 'c'"),
         ({"site": "nowhere"}, "no site is named 'nowhere'"),
@@ -236,6 +239,13 @@ class Scaled(nn.Module):
 def wrong(n_units):
     return Scaled(n_units, right=False)
 
+class Mirrored(nn.Module):
+    def __init__(self, n_units):
+        super().__init__()
+    def forward(self, x):
+        return x.flip(1)
+    inverse = forward
+
 def nothing(n_units):
     return n_units
 """
@@ -261,6 +271,33 @@ def test_a_map_of_ones_own() -> None:
         das.check(setting(map=["my_maps:otherwise"]))
 
 
+@pytest.mark.usefixtures("own_map")
+def test_a_map_without_parameters_is_measured_as_it_is() -> None:
+    """Two mirrored units: the first coordinate is the second unit, as that of neurons in this order would be."""
+    given = setting(map=["my_maps:Mirrored"], variables=["a"], controls=[Control.random_labels])
+    das.check(given)
+    found = das.run(given)
+    (row,) = metrics(found)
+    assert row["parameters"] == row["epochs"] == 0 and "history" not in found.tables
+    dataset, pairs = bits(), found.tables["pairs"]
+    assert isinstance(pairs, pd.DataFrame)
+    network = Xor(TURN).eval()
+    base, source = (dataset.x_test[torch.tensor(pairs[name].to_numpy())] for name in ("base", "source_a"))
+    with torch.no_grad():
+        value = network.first(base)
+        value[:, 1] = network.first(source)[:, 1]
+        answers = network.last(torch.relu(network.second(value))).argmax(1)
+    assert answers.tolist() == pairs["answer"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("variables", "site", "size"), [(["a"], "first", 1), (["a", "b"], "first", 1), (["a"], "x", 2)]
+)
+def test_without_a_size_a_variable_has_at_most_half_of_a_site(variables: list[str], site: str, size: int) -> None:
+    """With all units of a site every map gives the source's value, so that none could differ from another."""
+    assert {row["size"] for row in metrics(das.run(setting(variables=variables, site=site, epochs=1)))} == {size}
+
+
 def test_vectors_can_be_swapped() -> None:
     """`first` of equality is a vector: its swap changes whether a and b are equal."""
     dataset: Dataset = load(train_size=300, test_size=200, seed=0)
@@ -271,7 +308,7 @@ def test_vectors_can_be_swapped() -> None:
     )
     found = das.run(Setting(config, TrainingOptions(), model, dataset, networks={"untrained": TrainedNetwork(model)}))
     (row,) = metrics(found)
-    assert row["size"] == 16 and row["variables"] == "first" and row["selectivity"] == 0
+    assert row["size"] == 8 and row["variables"] == "first" and row["selectivity"] == 0
 
 
 def test_the_command(mi_run: Callable[..., Ended]) -> None:

@@ -58,7 +58,9 @@ class DasConfig(IitConfig):
         "of your own, called with the number of units. Runs code! null: a rotation of size directions, the grid of DAS",
     )
     sizes: list[int] | None = option(
-        None, f"{WITH_MAP}coordinates of each variable, several in turn: [1,2,8]; null: as many as there is room for",
+        None,
+        f"{WITH_MAP}coordinates of each variable, several in turn: [1,2,8]; null: as many as there is room for, at "
+        "most half of the site",
         at_least=1,
     )  # fmt: skip
     blocks: list[int] = option([10], f"{WITH_MAP}blocks of a revnet, several in turn", at_least=1, at_most=1_000)

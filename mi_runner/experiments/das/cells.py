@@ -37,6 +37,17 @@ FOR_MAPS = (Control.untrained, Control.random_labels)
 """The controls of a map: networks that have not learned the task."""
 
 
+NOT_FOR_MAPS = {
+    "size": "sizes",
+    "small_site_size": "",
+    "rotation_learning_rate": "map_learning_rate",
+    "learning_rate": "map_learning_rate",
+    "warmup_steps": "",
+    "task_weight": "",
+}
+"""Options of `experiment=das` that a map doesn't use → the option that it uses; empty: none."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A map that the options name.
@@ -142,7 +153,8 @@ def sizes_at(config: DasConfig, site: Site, n_variables: int) -> list[int]:
             f"{site.name} has {site.n_units} units, too few for {n_variables} variables. Name another experiment.site."
         )
     if config.sizes is None:
-        return [room]
+        # All units of a site for one variable are the source's whole value, whatever the map.
+        return [max(1, min(room, site.n_units // 2))]
     if too_large := [size for size in config.sizes if size > room]:
         raise ConfigError(
             f"experiment.sizes={config.sizes}: {n_variables} variables of {too_large[0]} coordinates are more than "
@@ -185,6 +197,10 @@ def check_options(config: DasConfig) -> None:
         )
     if config.sources is not Sources.single:
         raise ConfigError(f"{given}: each variable has a source of its own. Leave out experiment.sources.")
+    for name, instead in NOT_FOR_MAPS.items():
+        if getattr(config, name) != getattr(DasConfig(), name):
+            what = f"type experiment.{instead} instead" if instead else "leave it out"
+            raise ConfigError(f"{given} and experiment.{name}: maps don't use experiment.{name}; {what}.")
     if others := [one.name for one in config.controls if one not in FOR_MAPS]:
         raise ConfigError(
             f"experiment.controls=[{','.join(others)}] is not for maps: a map's controls are "

@@ -26,6 +26,8 @@ MAP = "where experiment.map is given"
 RANDOM_LABELS = "where experiment.controls has random_labels"
 UNTRAINED = "where the network was trained"
 
+TRAINED_ALIKE = "the map is trained alike, but for what experiment.control_… say"
+
 OF_MAP = (
     Key("map", "the map from the site's values to coordinates", only=MAP),
     Key("size", "coordinates of each variable", COUNT, only=MAP),
@@ -41,11 +43,14 @@ CEILING = share(
     only=MAP,
 )
 UNTRAINED_IIA = share(
-    "untrained", "iia of the same map, trained alike, in the network before its training", better=False, only=UNTRAINED
+    "untrained",
+    f"iia of the same map in the untrained network, which has the first weights of this run's seed; {TRAINED_ALIKE}",
+    better=False,
+    only=UNTRAINED,
 )
 RANDOM_IIA = share(
     "random_labels",
-    "iia of the same map, trained alike, in a network that was trained on labels in random order",
+    f"iia of the same map in a network that was trained on labels in random order; {TRAINED_ALIKE}",
     better=False,
     only=RANDOM_LABELS,
 )

@@ -164,11 +164,7 @@ class Trial:
         x, site = self.dataset.x_test, network.graph.target_site(self.cell.target)
         index = torch.arange(len(x), device=x.device).split(BATCH)
         values = self.kept.of(network.graph, x, site)
-        errors = []
-        for own in index:
-            flat = values.rows(own).flatten(1)
-            errors.append(float((alignment.map.inverse(alignment.map(flat)) - flat).abs().max()))
-        return max(errors)
+        return max(alignment.inverse_error(values.rows(own)) for own in index)
 
     def _aligned(self, network: Network, alignment: Mapped) -> Aligned:
         return Aligned(network.model, network.graph, self.cell.target, alignment)
@@ -194,6 +190,8 @@ class Trial:
     def _trained(self, network: Network) -> tuple[Mapped, list[dict[str, Any]]]:
         config, setting, is_control = self.config, self.setting, network.control != NONE
         alignment = mapped(setting, self.cell, self.number).to(self.dataset.x_train.device)
+        if not n_parameters(alignment):  # a map of one's own may be fixed
+            return alignment, []
         aligned = self._aligned(network, alignment)
         epochs, rate = config.epochs, config.map_learning_rate
         if is_control:
