@@ -106,6 +106,15 @@ def test_the_table_follows_from_the_pairs(result: Result) -> None:
         assert row["random_labels"] == row["untrained"]  # here they are the same network
 
 
+def test_the_sources_of_all_sets_of_variables_stand_behind_the_base() -> None:
+    """A set that has a variable less leaves its source empty."""
+    pairs = das.run(setting(map=["neurons"], variables=[["a"], ["a", "b"]])).tables["pairs"]
+    assert isinstance(pairs, pd.DataFrame)
+    columns = ["pair", "base", "source_a", "source_b", "counterfactual_label", "answer", "answer_untrained"]
+    assert list(pairs)[5:] == columns
+    assert dict(pairs.groupby("variables", observed=True)["source_b"].count()) == {"a": 0, "a+b": 200}
+
+
 def test_the_summary_and_the_history_follow_from_the_table(result: Result) -> None:
     given = setting(controls=[Control.random_labels], blocks=[1, 4], block_width=[4], starts=2)
     assert list(result.metrics) == das.metric_names(given)

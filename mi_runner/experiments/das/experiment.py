@@ -248,7 +248,9 @@ def _pairs_table(trials: list[dict[str, Any]], source_names: list[str]) -> Any:
         frame = pd.DataFrame({"pair": range(len(numbers["base"])), **numbers})
         for place, key in enumerate(("map", "size", "site", "variables", "start")):
             frame.insert(place, key, trial[key])
-        frames.append(frame.reindex(columns=[*frame.columns, *(name for name in source_names if name not in frame)]))
+        others = [name for name in frame if name not in source_names]
+        until_base = others.index("base") + 1
+        frames.append(frame.reindex(columns=[*others[:until_base], *source_names, *others[until_base:]]))
     table = pd.concat(frames, ignore_index=True)
     for key in ("map", "site", "variables"):
         table[key] = table[key].astype("category")
