@@ -17,9 +17,10 @@ from mi_runner.config.experiments.das import DasConfig
 from mi_runner.config.experiments.iit import AlignmentKind, Control, RotationSteps, Sources, Trained
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.equality import load
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.das import experiment as das
+from mi_runner.experiments.das import figures
 from mi_runner.experiments.das.cells import chosen_maps
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
@@ -129,6 +130,13 @@ def test_the_summary_and_the_history_follow_from_the_table(result: Result) -> No
     assert das.networks(given)["untrained"].epochs == 0 and das.networks(given)["random_labels"].random_labels
 
 
+def test_the_figure_shows_the_lowest_and_the_largest_map(result: Result) -> None:
+    rows = metrics(result)
+    rows[0] |= {"site": "second", "untrained": 0.03}  # in another panel than the last one
+    for axes in figures.maps(rows).axes:
+        assert axes.get_ylim()[0] < 0.03 and axes.get_xlim()[1] > max(row["parameters"] for row in rows)
+
+
 def test_the_answer_never_names_an_accuracy_alone(result: Result) -> None:
     sentences = re.split(r"(?<=[a-z\d\)])\. ", result.answer)
     assert "has the highest interchange intervention accuracy (IIA)" in sentences[0]
@@ -222,6 +230,13 @@ def test_mistakes(options: dict[str, Any], text: str) -> None:
     given = setting(**options)
     with pytest.raises(ConfigError, match=text):
         das.check(given)
+
+
+@pytest.mark.parametrize(("options", "named"), [({}, "map"), ({"control_learning_rate": 1e30}, "control")])
+def test_a_training_that_diverges_names_its_rate(options: dict[str, float], named: str) -> None:
+    rate = 0.01 if options else 1e30
+    with pytest.raises(RunFailed, match=f"diverged .* Try a smaller experiment.{named}_learning_rate"):
+        das.run(setting(map=["revnet"], map_learning_rate=rate, **options))
 
 
 def test_names_of_maps() -> None:
