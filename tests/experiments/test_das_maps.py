@@ -17,9 +17,10 @@ from mi_runner.config.experiments.das import DasConfig
 from mi_runner.config.experiments.iit import AlignmentKind, Control, RotationSteps, Sources, Trained
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.equality import load
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.das import experiment as das
+from mi_runner.experiments.das import figures
 from mi_runner.experiments.das.cells import chosen_maps
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
@@ -106,6 +107,15 @@ def test_the_table_follows_from_the_pairs(result: Result) -> None:
         assert row["random_labels"] == row["untrained"]  # here they are the same network
 
 
+def test_the_sources_of_all_sets_of_variables_stand_behind_the_base() -> None:
+    """A set that has a variable less leaves its source empty."""
+    pairs = das.run(setting(map=["neurons"], variables=[["a"], ["a", "b"]])).tables["pairs"]
+    assert isinstance(pairs, pd.DataFrame)
+    columns = ["pair", "base", "source_a", "source_b", "counterfactual_label", "answer", "answer_untrained"]
+    assert list(pairs)[5:] == columns
+    assert dict(pairs.groupby("variables", observed=True)["source_b"].count()) == {"a": 0, "a+b": 200}
+
+
 def test_the_summary_and_the_history_follow_from_the_table(result: Result) -> None:
     given = setting(controls=[Control.random_labels], blocks=[1, 4], block_width=[4], starts=2)
     assert list(result.metrics) == das.metric_names(given)
@@ -118,6 +128,13 @@ def test_the_summary_and_the_history_follow_from_the_table(result: Result) -> No
     assert set(history["control"]) == {"none", "untrained", "random_labels"}
     assert set(das.networks(given)) == {"untrained", "random_labels"}
     assert das.networks(given)["untrained"].epochs == 0 and das.networks(given)["random_labels"].random_labels
+
+
+def test_the_figure_shows_the_lowest_and_the_largest_map(result: Result) -> None:
+    rows = metrics(result)
+    rows[0] |= {"site": "second", "untrained": 0.03}  # in another panel than the last one
+    for axes in figures.maps(rows).axes:
+        assert axes.get_ylim()[0] < 0.03 and axes.get_xlim()[1] > max(row["parameters"] for row in rows)
 
 
 def test_the_answer_never_names_an_accuracy_alone(result: Result) -> None:
@@ -213,6 +230,13 @@ def test_mistakes(options: dict[str, Any], text: str) -> None:
     given = setting(**options)
     with pytest.raises(ConfigError, match=text):
         das.check(given)
+
+
+@pytest.mark.parametrize(("options", "named"), [({}, "map"), ({"control_learning_rate": 1e30}, "control")])
+def test_a_training_that_diverges_names_its_rate(options: dict[str, float], named: str) -> None:
+    rate = 0.01 if options else 1e30
+    with pytest.raises(RunFailed, match=f"diverged .* Try a smaller experiment.{named}_learning_rate"):
+        das.run(setting(map=["revnet"], map_learning_rate=rate, **options))
 
 
 def test_names_of_maps() -> None:

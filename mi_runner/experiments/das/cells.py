@@ -212,16 +212,19 @@ def check_without_map(config: DasConfig) -> None:
     """Checks that no option of maps is given where there is none.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: one is; the text has the defaults, for a preset may give several.
     """
+    given, defaults = [], []
     for item in fields(config):
-        if not item.metadata.get("doc", "").startswith(WITH_MAP):
-            continue
         default = item.default_factory() if callable(item.default_factory) else item.default
-        if getattr(config, item.name) != default:
-            raise ConfigError(
-                f"experiment.{item.name} is for maps, and there is none: add experiment.map=[rotation,revnet]."
-            )
+        if item.metadata.get("doc", "").startswith(WITH_MAP) and getattr(config, item.name) != default:
+            given.append(f"experiment.{item.name}")
+            defaults.append(f"experiment.{item.name}={'null' if default is None else default}")
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for maps, and there is none: add "
+            f"experiment.map=[rotation,revnet], or type {' '.join(defaults)}."
+        )
 
 
 def mapped(setting: Setting[DasConfig], cell: MapCell, start: int, *, order: tuple[int, ...] = ()) -> Mapped:

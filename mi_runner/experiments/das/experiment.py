@@ -1,8 +1,8 @@
 """Which sites of a trained network carry which variables? The grid of DAS; with `experiment.map`, maps of any power.
 
 Interchange accuracy rises with the power of the map from a site to the variables, so that a strong map finds them in
-any network. With `experiment.map` each map therefore stands beside the same map, trained alike, in the untrained
-network, and beside the ceiling that no map can pass.
+any network. With `experiment.map` each map therefore stands beside the same map in the untrained network, and beside
+the ceiling that no map can pass.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from mi_runner.experiments.iit.trials import unseen_examples
 from mi_runner.graph.gradients import check_gradients
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.models.batches import outputs_of
+from mi_runner.progress import log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import NONE
 from mi_runner.tables.paired import PairedAnswers
@@ -93,7 +94,8 @@ def networks(setting: Setting[DasConfig]) -> Mapping[str, TrainingOptions]:
         return grid.networks(setting)
     options = {
         Control.untrained: replace(setting.training, epochs=0),
-        Control.random_labels: replace(setting.training, random_labels=True),
+        # Without stopping: on labels in random order the best accuracy on held-out examples is chance, and comes early.
+        Control.random_labels: replace(setting.training, random_labels=True, stop_steps=None, keep_best=False),
     }
     return {control.name: options[control] for control in controls_of(setting)}
 
@@ -125,6 +127,11 @@ class _Collected:
 def _run_maps(setting: Setting[DasConfig]) -> Result:
     config, graph, causal_model = setting.config, setting.graph(), causal_model_of(setting)
     unseen, kept = unseen_examples(setting), KeptSites(memory=config.memory * 1e6)
+    if setting.networks and not setting.history and setting.training.epochs:
+        log.info(
+            "the network's weights are given: the untrained network has the first weights of this run's seed "
+            f"({setting.seed}), so type the seed that they were trained from"
+        )
     of_run = [Network(NONE, setting.model, graph)]
     for name, network in setting.networks.items():
         of_run.append(Network(name, network.model, setting.graph(network.model)))
@@ -233,9 +240,15 @@ def _result(setting: Setting[DasConfig], collected: _Collected) -> Result:
         {name: metrics[name] for name in metric_names(setting)},
         MAPS,
         figures=drawn,
-        answer=answers.answer(collected.names, collected.correct, collected.untrained),
+        answer=answers.answer(collected.names, collected.correct, collected.untrained, alike=_alike(setting.config)),
         timings={"interchange_training": collected.seconds},
     )
+
+
+def _alike(config: DasConfig) -> bool:
+    """Returns whether maps take as many steps, of the same size, in the networks of controls as in the run's own."""
+    own = (config.control_pairs, config.control_epochs, config.control_learning_rate)
+    return own in ((None, None, None), (config.train_pairs, config.epochs, config.map_learning_rate))
 
 
 def _pairs_table(trials: list[dict[str, Any]], source_names: list[str]) -> Any:
@@ -248,7 +261,9 @@ def _pairs_table(trials: list[dict[str, Any]], source_names: list[str]) -> Any:
         frame = pd.DataFrame({"pair": range(len(numbers["base"])), **numbers})
         for place, key in enumerate(("map", "size", "site", "variables", "start")):
             frame.insert(place, key, trial[key])
-        frames.append(frame.reindex(columns=[*frame.columns, *(name for name in source_names if name not in frame)]))
+        others = [name for name in frame if name not in source_names]
+        until_base = others.index("base") + 1
+        frames.append(frame.reindex(columns=[*others[:until_base], *source_names, *others[until_base:]]))
     table = pd.concat(frames, ignore_index=True)
     for key in ("map", "site", "variables"):
         table[key] = table[key].astype("category")

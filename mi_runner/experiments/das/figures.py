@@ -31,6 +31,9 @@ def maps(rows: Sequence[Row]) -> Figure:
     sites, sets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("site", "variables"))
     figure = drawing.blank(1.2 + 2.6 * len(sites), 0.8 + 2.5 * len(sets))
     panels = figure.subplots(len(sets), len(sites), sharey=True, squeeze=False)
+    # The panels share an axis, so that the lowest number of all decides.
+    lowest = min(0.5, *(row[name] for row in rows for name in (*NETWORKS, "floor") if name in row))
+    right = 4 * max(10, *(row["parameters"] for row in rows))
     for down, variables in enumerate(sets):
         for across, site in enumerate(sites):
             axes = panels[down, across]
@@ -53,11 +56,7 @@ def maps(rows: Sequence[Row]) -> Figure:
                     name, (row["parameters"], iia), fontsize=6, rotation=30, xytext=(2, 3), textcoords="offset points"
                 )
             axes.set_xscale("symlog", linthresh=10)
-            axes.set(
-                xlim=(-3, 10 + 5 * max(row["parameters"] for row in rows)),
-                ylim=(min(0.4, floor - 0.1), 1.06),
-                title=f"{variables} at {site}",
-            )
+            axes.set(xlim=(-3, right), ylim=(lowest - 0.1, 1.06), title=f"{variables} at {site}")
             axes.set_xlabel("parameters of the map" if down == len(sets) - 1 else "")
             axes.set_ylabel("IIA" if across == 0 else "")
             drawing.tidy(axes)

@@ -228,7 +228,8 @@ class Trial:
                 following=Following(evaluate, self.kept, setting.progress, self._described(network)),
             )
         except FloatingPointError as error:
-            raise RunFailed(f"{error} Try a smaller experiment.map_learning_rate.") from error
+            option = "control" if is_control and config.control_learning_rate is not None else "map"
+            raise RunFailed(f"{error} Try a smaller experiment.{option}_learning_rate.") from error
         return alignment, rows
 
     def _described(self, network: Network) -> str:
