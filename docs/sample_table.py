@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,21 +15,25 @@ import torch
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.sampling.drawing import draws_of
-from mi_runner.methods.circuits.sampling.estimates import masses
 from mi_runner.methods.circuits.sampling.intervals import interval_of_share
 from mi_runner.methods.circuits.sampling.measured import Answers
-from mi_runner.methods.circuits.sampling.result import Estimate, SampledCircuits
-from mi_runner.methods.circuits.sampling.sample import Survey, dealt, sample_circuits, split_result
+from mi_runner.methods.circuits.sampling.populations import of_populations
+from mi_runner.methods.circuits.sampling.result import Estimate
+from mi_runner.methods.circuits.sampling.sample import POPULATIONS, sample_circuits
+from mi_runner.methods.circuits.sampling.splitting import Splitting
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.tables.intervals import wilson_interval
 
-NETWORKS = (((3, 3, 3, 1), 60), ((2, 4, 4, 1), 60), ((4, 4, 4, 1), 16))
-"""Sizes of the layers, and how many examples there are: so few that a census of the last one takes a minute."""
+NETWORKS = (((3, 3, 3, 1), 60), ((2, 4, 4, 1), 60), ((4, 4, 4, 1), 24))
+"""Sizes of the layers, and how many examples there are: so few that a census of the last one takes minutes."""
 
 SHARES = (0.5, 0.05, 1e-3, 1e-5, 1e-7)
 """About so large a share of the circuits is valid in a row."""
 
 REPEATS = 200
+
+POPULATION = 50
+"""Circuits of a population of splitting, for the intervals."""
 
 
 def made(sizes: tuple[int, ...], n: int) -> tuple[Part, CircuitExamples]:
@@ -68,46 +70,58 @@ def threshold_of(right: int, examples: CircuitExamples) -> float:
 
 def beside_exact() -> None:
     """Prints the estimate of the default number of draws beside the exact count, for networks and thresholds."""
-    print("| network | right answers, at least | valid, exactly | share | estimate | 95 % interval | drawn or moved | by |")
-    print("|---" * 8 + "|", flush=True)
+    _head("network", "right answers, at least", "valid, exactly", "share", "estimate", "95 % interval", "by")
     for sizes, n in NETWORKS:
         part, examples = made(sizes, n)
         counts = exact_counts(part, examples)
-        rights = dict.fromkeys(fewest_right(counts, share) for share in (*SHARES, 1 / counts[0]))
-        for right in rights:
+        for right in dict.fromkeys(fewest_right(counts, share) for share in (*SHARES, 1 / counts[0])):
             found = sample_circuits(part, examples, accuracy_threshold=threshold_of(right, examples))
-            cells = (
-                f"{'-'.join(map(str, sizes))}",
+            valid = found.n_valid
+            _row(
+                "-".join(map(str, sizes)),
                 f"{right} of {n}",
                 f"{counts[right]:,}",
                 f"{counts[right] / counts[0]:.2g}",
-                "" if found.n_valid.value is None else f"{found.n_valid.value:,}",
-                f"{found.n_valid.low:,} to {found.n_valid.high:,}",
-                f"{found.n_sampled:,}",
+                "" if valid.value is None else f"{valid.value:,}",
+                f"{valid.low:,} to {valid.high:,}",
                 f"splitting, {found.n_levels} levels" if found.n_levels else "draws",
             )
-            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def coverage() -> None:
-    """Prints how often intervals have the exact count, of 3-3-3-1, with seeds of their own."""
-    part, examples = made((3, 3, 3, 1), 60)
+    """Prints how often intervals have the exact count, of 3-3-3-1, with other seeds."""
+    sizes, n = NETWORKS[0]
+    part, examples = made(sizes, n)
     counts = exact_counts(part, examples)
-    print("\n| 3-3-3-1 | share of valid circuits | intervals with the truth | of | 95 % interval of that share |")
-    print("|---" * 5 + "|", flush=True)
-    ways: tuple[tuple[str, float, Callable[[Part, CircuitExamples, float, int], Estimate]], ...] = (
+    _head("how", "share of valid circuits", f"intervals with the truth, of {REPEATS}", "95 % interval")
+    for name, wanted, way in (
         ("2,000 plain draws", 0.3, plainly),
         ("2,000 draws in strata", 0.3, in_strata),
         ("2,000 draws in strata, few of them valid", 3e-3, in_strata),
-        ("splitting, as many steps as 20,000 draws", 1e-4, by_splitting),
-    )
-    for name, share, way in ways:
-        right = fewest_right(counts, share)
+    ):
+        right = fewest_right(counts, wanted)
         found = [way(part, examples, threshold_of(right, examples), seed) for seed in range(REPEATS)]
-        n = sum(one.low <= counts[right] <= one.high for one in found)
-        low, high = wilson_interval(n, REPEATS)
-        cells = (name, f"{counts[right] / counts[0]:.2g}", f"{n / REPEATS:.3f}", f"{REPEATS}", f"{low:.3f} to {high:.3f}")
-        print(f"| {' | '.join(cells)} |", flush=True)
+        _covered(name, counts, right, [(one.low, one.high) for one in found])
+    right = fewest_right(counts, 1 / counts[0])
+    name = f"splitting, {POPULATIONS} populations of {POPULATION} circuits"
+    _covered(name, counts, right, by_splitting(part, examples, right))
+
+
+def _covered(name: str, counts: np.ndarray, right: int, intervals: list[tuple[float, float]]) -> None:
+    """Prints a row of the intervals of the number of circuits with so many right answers."""
+    n = sum(low <= counts[right] <= high for low, high in intervals)
+    low, high = wilson_interval(n, len(intervals))
+    _row(name, f"{counts[right] / counts[0]:.2g}", f"{n / len(intervals):.3f}", f"{low:.3f} to {high:.3f}")
+
+
+def _head(*names: str) -> None:
+    print()
+    _row(*names)
+    print("|---" * len(names) + "|", flush=True)
+
+
+def _row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def plainly(part: Part, examples: CircuitExamples, threshold: float, seed: int, samples: int = 2000) -> Estimate:
@@ -128,19 +142,19 @@ def in_strata(part: Part, examples: CircuitExamples, threshold: float, seed: int
     return found.n_valid
 
 
-def by_splitting(part: Part, examples: CircuitExamples, threshold: float, seed: int) -> Estimate:
-    """Returns the estimate of splitting, which a sample would not need for so many valid circuits."""
-    survey = Survey.of(
-        draws_of(part.sizes, "all"),
-        Answers.of(part, examples, "zero", torch.device("cpu")),
-        examples.fewest_right(threshold),
-        0,
-        seed,
-    )
-    pilot = survey.drawn(dealt(masses(survey.strata), 2000), _silent, listed=False)
-    split = survey.split(20_000, _silent)
-    found: SampledCircuits = survey.result(pilot, 0) if split is None else split_result(survey, pilot, split)
-    return found.n_valid
+def by_splitting(part: Part, examples: CircuitExamples, right: int) -> list[tuple[float, float]]:
+    """Returns the intervals of splitting, as numbers of circuits, of `REPEATS` times 16 populations of one pilot."""
+    answers, draws = Answers.of(part, examples, "zero", torch.device("cpu")), draws_of(part.sizes, "all")
+    splitting = Splitting(draws, answers, right, np.random.default_rng(0))
+    levels = splitting.pilot(POPULATION)
+    if levels is None:
+        raise ValueError("the pilot of splitting reaches no valid circuit")
+    found = splitting.populations(levels, POPULATIONS * REPEATS, POPULATION, _silent)
+    ends = []
+    for log_shares in found.log_shares.reshape(REPEATS, POPULATIONS):
+        estimate = of_populations(log_shares, found.log_variance)
+        ends.append((0.0, math.inf) if estimate is None else (estimate.low, estimate.high))
+    return [(draws.strata.total * math.exp(low), draws.strata.total * math.exp(high)) for low, high in ends]
 
 
 def _silent(steps: int, note: str = "", /) -> None:
@@ -148,7 +162,5 @@ def _silent(steps: int, note: str = "", /) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    beside_exact()
     coverage()
-    if "--coverage" not in sys.argv:
-        beside_exact()
