@@ -24,7 +24,7 @@ from mi_runner.methods.circuits.sampling.splitting import Splitting
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.tables.intervals import wilson_interval
 
-NETWORKS = (((3, 3, 3, 1), 60), ((2, 4, 4, 1), 60), ((4, 4, 4, 1), 16))
+NETWORKS = (((3, 3, 3, 1), 60), ((2, 4, 4, 1), 60), ((4, 4, 4, 1), 24))
 """Sizes of the layers, and how many examples there are: so few that a census of the last one takes a minute."""
 
 SHARES = (0.5, 0.05, 1e-3, 1e-5, 1e-7)
