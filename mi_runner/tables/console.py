@@ -211,7 +211,8 @@ class _PlainBar:
         self.printed = now
         left = ""
         if self.done:
-            left = f", {(now - self.began) / self.done * (self.total - self.done):.0f} s left"
+            # A sample may draw some more than it was meant to.
+            left = f", {(now - self.began) / self.done * max(0, self.total - self.done):.0f} s left"
         line = f"{self.description}: {self.done:,} of {self.total:,}{left} {self.note}".rstrip()
         streams.err(f"{escaped(line)}\n")
 

@@ -11,7 +11,7 @@ from numba import get_num_threads, set_num_threads
 
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
 from mi_runner.methods.circuits import blocks, census
-from mi_runner.methods.circuits.census import take_census
+from mi_runner.methods.circuits.census import seconds_of_census, take_census
 from mi_runner.methods.circuits.choices import ways_to_choose
 from mi_runner.methods.circuits.examples import CircuitExamples, group_examples
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure
@@ -165,3 +165,13 @@ def test_progress_reports_all_circuits() -> None:
 
     take_census(part, examples_of(part), 30, 50, progress=Counted())
     assert sum(steps) == 9625
+
+
+def test_the_time_of_a_census_is_estimated() -> None:
+    space = CircuitSpace((3, 3, 3, 1))
+    # On two cores: of 4 examples each takes 0.56 ns, of 100 examples 60 take 0.56 ns and the others 0.01 ns.
+    assert seconds_of_census(space, 4, has_several=False) == pytest.approx(94_591 * 4 * 0.56e-9 / 2)
+    assert seconds_of_census(space, 100, has_several=False) == pytest.approx(94_591 * (60 * 0.56 + 0.4) * 1e-9 / 2)
+    assert seconds_of_census(space, 100, has_several=True) == pytest.approx(94_591 * (60 * 0.99 + 3.6) * 1e-9 / 2)
+    # A space with more circuits than a float can hold has a time that is finite.
+    assert 1e270 < seconds_of_census(CircuitSpace((40, 40, 1)), 10**4, has_several=False) < float("inf")

@@ -93,7 +93,9 @@ def test_a_bar_on_a_pipe_is_a_line_now_and_then(
     with console.Bars().bar("work", 10) as advance:
         advance(0)
         advance(4, "note")
-    assert re.fullmatch(r"work: 0 of 10\nwork: 4 of 10, \d+ s left note\n", capsys.readouterr().err)
+        advance(7)
+    lines = r"work: 0 of 10\nwork: 4 of 10, \d+ s left note\nwork: 11 of 10, 0 s left note\n"
+    assert re.fullmatch(lines, capsys.readouterr().err)
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 1e9)
     with console.Bars().bar("work", 10) as advance:
         advance(4, "note")

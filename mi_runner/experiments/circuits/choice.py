@@ -12,12 +12,12 @@ from mi_runner.experiments.common.circuit_search import (
     MOST_CIRCUITS,
     named_space,
     search_line,
-    seconds_of_census,
     seconds_of_table,
     what,
 )
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
 from mi_runner.experiments.common.sentences import lasting
+from mi_runner.methods.circuits.census import seconds_of_census
 from mi_runner.methods.circuits.edges import WORD
 from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mi_runner.experiments.common.sentences import lasting
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.census import MOST_TIMED, seconds_of_census
 from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.family import count_family, nonzero_edges
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -15,15 +16,6 @@ MOST_CIRCUITS = 2 * 10**10
 
 NUMBERS_PER_SECOND = 1e9
 """Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
-
-SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
-"""Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
-
-LONGER_COUNTED = 20
-"""How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
-
-MOST_TIMED = 10**280
-"""Of more circuits the time is that of so many, which a float can hold."""
 
 BYTES_PER_ROW = 120
 """Memory for a row of the table of circuits, while the table is built."""
@@ -52,12 +44,6 @@ def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
 def seconds_of_table(n: int, space: CircuitSpace, examples: CircuitExamples) -> float:
     """Returns about how long it takes to measure n circuits on two cores."""
     return min(n, MOST_TIMED) * n_distinct(examples) * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
-
-
-def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -> float:
-    """Returns about how long it takes to count all circuits of a space on two cores."""
-    seconds = min(space.count(), MOST_TIMED) * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
-    return seconds * LONGER_COUNTED if has_several else seconds
 
 
 def seconds_of_search(n: int, space: CircuitSpace, examples: CircuitExamples, max_rows: int) -> float:

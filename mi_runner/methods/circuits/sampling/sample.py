@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import Part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, check_search, n_distinct
 from mi_runner.methods.circuits.sampling.drawing import CircuitDraws, batches, draws_of
@@ -209,6 +210,7 @@ class Survey:
         splitting = Splitting(self.draws, self.answers, self.least_right, self.random)
         budget = MOVES_OF_SAMPLE * samples
         n = min(MOST_OF_PILOT, max(FEWEST_OF_POPULATION, budget // MOVES_OF_PILOT))
+        began = clock()
         levels = splitting.pilot(n)
         if levels is None:
             log.warning(
@@ -216,10 +218,11 @@ class Survey:
                 "their number has only an upper bound"
             )
             return None
+        of_pilot = (clock() - began) / n
         n = max(FEWEST_OF_POPULATION, budget // (sum(level.n_moves for level in levels) * POPULATIONS))
         log.info(
             f"fewer than 1 in {1 / RARE:,.0f} circuits seems valid: multilevel splitting, {len(levels)} levels, "
-            f"{POPULATIONS} populations of {n:,} circuits"
+            f"{POPULATIONS} populations of {n:,} circuits, about {POPULATIONS * n * of_pilot:,.0f} s"
         )
         done = 0
 
