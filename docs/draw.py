@@ -22,6 +22,7 @@ PICTURES = {
     "circuits": ("experiment=circuits", "sparsest_0.png"),
     "clusters": ("experiment=clusters", "off_on.png"),
     "explanations": ("experiment=explanations", "alignment_0.png"),
+    "maps": ("experiment=das dataset=equality model=mlp seed=0", "maps.png"),
 }
 """Name of the picture → arguments of mi-run, and the figure of that run."""
 

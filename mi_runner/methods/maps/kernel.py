@@ -1,8 +1,7 @@
 """Additive couplings, forwards, backwards, and their gradients, compiled.
 
 A coupling adds a small network of one half of the coordinates to the other: target += W₂ relu(W₁ source + b₁) + b₂.
-With 8 → 16 → 8 units torch spends most of its time on moving such tensors in and out of memory: 6,400 pairs through ten
-blocks take it 90 ms a step on one thread. Here a block of rows goes through all couplings inside the processor's cache,
+With 8 → 16 → 8 units torch spends much of its time on moving such tensors in and out of memory. Here a block of rows goes through all couplings inside the processor's cache,
 and the gradient computes the hidden units again instead of reading them.
 
 A row of memory is one coordinate of a block of rows, so that loops over rows compile to vector instructions. Four
