@@ -1,8 +1,9 @@
 """Additive couplings, forwards, backwards, and their gradients, compiled.
 
 A coupling adds a small network of one half of the coordinates to the other: target += W₂ relu(W₁ source + b₁) + b₂.
-With 8 → 16 → 8 units torch spends much of its time on moving such tensors in and out of memory. Here a block of rows goes through all couplings inside the processor's cache,
-and the gradient computes the hidden units again instead of reading them.
+With 8 → 16 → 8 units torch spends much of its time on moving such tensors in and out of memory. Here a block of rows
+goes through all couplings inside the processor's cache, and the gradient computes the hidden units again instead of
+reading them.
 
 A row of memory is one coordinate of a block of rows, so that loops over rows compile to vector instructions. Four
 sources are added at a time, because a sum that is loaded and stored for each source waits for the memory. Gradients are
