@@ -1,4 +1,4 @@
-"""What docs/library.md shows can be run, block after block, as in a notebook; type checkers know the pages' names."""
+"""What docs/library.md and docs/maps.md show can be run, block after block; type checkers know the pages' names."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import mi_runner
 from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "library.md"
-TEXT = PAGE.read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_every_block_runs() -> None:
-    blocks = list(BLOCK.finditer(TEXT))
-    assert len(blocks) >= 9 and len(blocks) == TEXT.count("\n```python\n")
+@pytest.mark.parametrize(("page", "n_blocks"), [(PAGE, 9), (PAGE.parent / "maps.md", 2)], ids=["library", "maps"])
+def test_every_block_runs(page: Path, n_blocks: int) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = list(BLOCK.finditer(text))
+    assert len(blocks) >= n_blocks and len(blocks) == text.count("\n```python\n")
     names: dict[str, Any] = {"__name__": "library"}
     for block in blocks:
-        first_line = TEXT[: block.start(1)].count("\n")
+        first_line = text[: block.start(1)].count("\n")
         # The empty lines make a traceback name the page's own line.
-        exec(compile("\n" * first_line + block[1], str(PAGE), "exec"), names)
+        exec(compile("\n" * first_line + block[1], str(page), "exec"), names)
 
 
 WRONG = """

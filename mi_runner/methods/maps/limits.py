@@ -40,7 +40,7 @@ def ceiling(values: Tensor, base: Tensor, sources: Tensor, labels: Tensor) -> fl
         >>> round(ceiling(values, *pairs, torch.tensor([0, 1, 1])), 3)
         0.667
     """
-    of_equal, _ = first_of_equal(values)
+    of_equal, _ = first_of_equal(values.detach())
     seen = of_equal[torch.cat([base[:, None], sources], 1)].cpu()
     _, group = seen.unique(dim=0, return_inverse=True)
     _, label = labels.cpu().unique(return_inverse=True)
