@@ -94,7 +94,7 @@ def test_a_namespace_has_what_it_lists() -> None:
 
 
 def test_the_page_names_each_namespace() -> None:
-    listed = re.findall(r"^\| `mi_runner\.(\w+)`", TEXT, re.MULTILINE)
+    listed = re.findall(r"^\| `mi_runner\.(\w+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(listed) == set(mi_runner._NAMESPACES) - {"errors", "experiments", "models"}
 
 
