@@ -53,6 +53,13 @@ class Pairs:
         sources: `(P, S)` indices of examples, a column for each place; columns may be equal.
         labels: `(P,)` counterfactual labels, in the form of the data set's targets.
         changed: `(P,)` bool, whether the counterfactual label differs from the base example's own.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Pairs
+        >>> numbers = torch.tensor([0, 1])
+        >>> len(Pairs(numbers, numbers[:, None], numbers, numbers.bool()))
+        2
     """
 
     base: Tensor

@@ -177,7 +177,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     )
     small = [*of_name("dataset", config.dataset.name).small, "training.epochs=1", *own_options(config, arguments)]
     arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
-    if getattr(config.experiment, "map", None) is not None:
+    if getattr(config.experiment, "map", None) is not None or "experiment.map=" in command:
+        small.remove("experiment.size=2")  # what maps don't take
         small += [f"experiment.{name}=60" for name in ("control_pairs", "stop_pairs")] + ["experiment.control_epochs=1"]
     if config.experiment.name == "decoder":
         small += ["dataset.modulus=3"] if "dataset.modulus" in command else []

@@ -388,7 +388,7 @@ BREAKS: list[tuple[str, str, Break, str]] = [
         instead(lambda self, base, sources: torch.where(self.masks[0], base, sources[0])),
         "iit/planted_unit iit/other_unit",
     ),
-    ("directions of length 2", f"{METHODS}.alignment:_orthonormal", after(lambda rows: 2 * rows), "iit/projected"),
+    ("directions of length 2", f"{METHODS}.maps.bijections:orthonormal", after(lambda rows: 2 * rows), "iit/projected"),
     ("labels of another variable", f"{SELF}.iit:draw_pairs", before(of_b), "iit/direction"),
     (
         "a swapped index of base examples",

@@ -145,6 +145,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "stop_steps": 3,
     "stop_examples": 9,
     "keep_best": True,
+    "random_labels": True,
     "batch_size": 7,
     "optimizer": "adam",
     "learning_rate": 0.2,

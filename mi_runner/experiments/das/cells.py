@@ -24,6 +24,7 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import Mapped, Rotation
 from mi_runner.methods.maps.bijections import Map, Neurons, RevNet, check_bijection
+from mi_runner.methods.maps.limits import check_choices
 from mi_runner.models.external import import_callable
 from mi_runner.tables.names import ALL
 
@@ -275,6 +276,9 @@ def check_maps(setting: Setting[DasConfig], graph: ModelGraph, cells: list[MapCe
                 f"experiment.map=rotation: {n_directions} directions of {n} numbers are more than "
                 f"{MOST_ROTATION_NUMBERS:,}. Type experiment.sizes=[{fitting}] or less, or another experiment.site."
             )
+        if kind == NEURONS:
+            with as_options(experiment=["map", "site"]):
+                check_choices(n, len(cell.variables))
         if kind == REVNET and n < 2:
             raise ConfigError(
                 f"experiment.map=revnet: {cell.site.name} has one unit, and a revnet takes two. Name another "

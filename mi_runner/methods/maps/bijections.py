@@ -27,7 +27,13 @@ TOLERANCE = 1e-4
 
 @runtime_checkable
 class Map(Protocol):
-    """A bijection of a site's space; a `torch.nn.Module`, so that its parameters can be trained."""
+    """A bijection of a site's space; a `torch.nn.Module`, so that its parameters can be trained.
+
+    Example:
+        >>> from mi_runner.maps import Map, Neurons
+        >>> isinstance(Neurons(3), Map)
+        True
+    """
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the coordinates `(B, d)` of values `(B, d)`."""
@@ -272,6 +278,11 @@ def check_bijection(map: Map, x: Tensor, name: str) -> None:
 
     Raises:
         ArgumentError: it doesn't; the text says by how much.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.maps import Neurons, check_bijection
+        >>> check_bijection(Neurons(3, [2]), torch.rand(5, 3), "neurons")
     """
     problem = f"{{map}}={name} is no bijection of the site's values"
     coordinates = map(x)

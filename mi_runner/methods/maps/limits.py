@@ -49,6 +49,21 @@ def ceiling(values: Tensor, base: Tensor, sources: Tensor, labels: Tensor) -> fl
     return int(counts.amax(1).sum()) / len(base)
 
 
+def check_choices(n_units: int, n_variables: int) -> None:
+    """Checks that all choices of a neuron for each variable can be tried.
+
+    Raises:
+        ArgumentError: there are too many.
+    """
+    n = math.perm(n_units, n_variables)
+    if n > MOST_CHOICES:
+        problem = (
+            f"{n_units} units for {n_variables} variables are {n:,} choices of neurons at a step, more than "
+            f"{MOST_CHOICES:,}:"
+        )
+        raise ArgumentError(("map", "site"), None, problem, "leave neurons out of {map}, or name a smaller {site}.")
+
+
 @torch.no_grad()
 def best_neurons(
     loss_of_values: Callable[[Tensor], Tensor],
@@ -70,15 +85,17 @@ def best_neurons(
         chosen: is called after each step.
 
     Raises:
-        ArgumentError: there are too many choices to try them all.
+        ArgumentError: as `check_choices`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.maps import best_neurons
+        >>> base, source = torch.zeros(1, 3), torch.tensor([[1.0, 2.0, 3.0]])
+        >>> best_neurons(lambda value: (value.sum() - 2) ** 2, base, [source], 1)  # unit 1 alone gives a sum of 2
+        [[1]]
     """
     d, n_places = base.shape[1], len(sources)
-    if math.perm(d, n_places) > MOST_CHOICES:
-        problem = (
-            f"{d} units for {n_places} variables are {math.perm(d, n_places):,} choices of neurons at a step, more "
-            f"than {MOST_CHOICES:,}:"
-        )
-        raise ArgumentError("map", "neurons", problem, "leave neurons out of {map}, or name a smaller {site}.")
+    check_choices(d, n_places)
     places: list[list[int]] = [[] for _ in range(n_places)]
     value = base.clone()
     for _ in range(n):
