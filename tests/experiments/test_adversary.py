@@ -17,6 +17,7 @@ from mi_runner.config.experiments.das import DasConfig
 from mi_runner.config.experiments.iit import Control, Sources, Trained
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.datasets.equality import load as load_equality
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.iit import cells as iit_cells
@@ -315,6 +316,13 @@ def test_many_adversaries_need_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def contest() -> Result:
     """Two epochs of a contest in the network with two routes, from two starts."""
     return iit.run(contest_setting(controls=[Control.random_rotation], starts=2))
+
+
+def test_variables_of_an_adversary_that_contradict_each_other_are_refused() -> None:
+    dataset = load_equality(train_size=60, test_size=60, seed=0)
+    given = setting(MLP([16, 8, 2]), dataset, variables=["right"], site="layers.0", adversary=["left", "first"])
+    with pytest.raises(ConfigError, match=r"adversary=\[left,first\]: left and first can't be swapped together"):
+        iit.check(given)
 
 
 def contest_setting(**options: Any) -> Setting:

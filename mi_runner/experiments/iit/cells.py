@@ -351,6 +351,8 @@ def check_adversary(config: IitConfig, cell: Cell, causal_model: CausalModel) ->
         for variable in config.adversary:
             causal_model.column(variable)
     given = f"experiment.adversary=[{','.join(config.adversary)}]"
+    if problem := causal_model.contradiction(config.adversary):
+        raise ConfigError(f"{given}: {problem}")
     if common := [variable for variable in cell.variables if variable in config.adversary]:
         others = [variable for variable in causal_model.variables if variable not in config.adversary]
         remedy = (

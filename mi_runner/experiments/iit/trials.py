@@ -367,8 +367,8 @@ class Trial:
         wanted = values[pairs.base].clone()
         for place, variables in enumerate(self.cell.places):
             for variable in variables:
-                column = self.causal_model.column(variable)
-                wanted[:, column] = values[pairs.sources[:, place], column]
+                columns = self.causal_model.columns(variable)
+                wanted[:, columns] = values[pairs.sources[:, place]][:, columns]
         some = slice(iit_figures.MOST_EXAMPLES)
         nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
         of_pairs = (pairs.base[some], pairs.sources[some], nearest, pairs.labels[some])
