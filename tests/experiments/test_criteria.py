@@ -598,20 +598,20 @@ def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
 
 
 def test_a_criterion_of_ones_own(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "rules.py").write_text(
         "import numpy as np\n"
         "def few(task, circuits):\n    return 1 / np.bitwise_count(circuits)\n"
         "def wrong(task, circuits):\n    return 2.0 * np.ones(len(circuits))\n"
     )
     small = criteria_small()
-    ended = mi_run(*small, "experiment.criteria=[agreement,mine:few]")
+    ended = mi_run(*small, "experiment.criteria=[agreement,rules:few]")
     assert ended.status == 0, ended.err
     table = pd.read_parquet(ended.folder / "circuits.parquet")
-    assert np.allclose(table["mine:few"], 1 / table["n_edges"])
-    ended = mi_run(*small, "experiment.criteria=[mine:wrong]")
+    assert np.allclose(table["rules:few"], 1 / table["n_edges"])
+    ended = mi_run(*small, "experiment.criteria=[rules:wrong]")
     assert (
         ended.status != 0
-        and "mi-run: error: experiment.criteria with mine:wrong: the criterion mine:wrong gives a number outside"
+        and "mi-run: error: experiment.criteria with rules:wrong: the criterion rules:wrong gives a number outside"
         in ended.err
     )
 
