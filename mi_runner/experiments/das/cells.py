@@ -19,7 +19,7 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import every_set, variable_sets
 from mi_runner.experiments.iit.cells import MOST_ROTATION_NUMBERS, targets_of
 from mi_runner.experiments.iit.trials import use_of_start
-from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.interventions import Intervention, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import Mapped, Rotation
@@ -327,8 +327,6 @@ def bypasses(graph: ModelGraph, target: str, x: Tensor) -> bool:
     Args:
         x: `(B, *input)`: with one value at the target they have one output, or they pass it.
     """
-    from mi_runner.graph.interventions import Intervention, run_with
-
     site = graph.target_site(target).name
     with torch.no_grad():
         value = read_sites(graph, x, [site])[site]

@@ -35,6 +35,7 @@ from mi_runner.experiments.das.tables import (
     METRICS,
     PAIRS,
     RANDOM_LABELS,
+    STOPS,
     UNTRAINED,
 )
 from mi_runner.experiments.das.trials import CellPairs, Network, Trained, Trial, ceiling_of
@@ -140,15 +141,18 @@ def _run_maps(setting: Setting[DasConfig]) -> Result:
     common = {"task_accuracy": float(task.double().mean())}
     of_outputs = {name: float(of.double().std(correction=0)) for name, of in outputs.items()}
     collected, drawn = _Collected(), dict[tuple[str, ...], CellPairs]()
+    ceilings: dict[tuple[tuple[str, ...], str], float] = {}  # they are the same for all maps
     for cell in map_cells(setting, graph, causal_model):
         if cell.variables not in drawn:
             drawn[cell.variables] = CellPairs.drawn(setting, causal_model, cell.places, unseen)
         pairs = drawn[cell.variables]
-        ceiling = ceiling_of(setting, graph, cell, pairs.test, kept)
+        place = cell.variables, cell.target
+        if place not in ceilings:
+            ceilings[place] = ceiling_of(setting, graph, cell, pairs.test, kept)
         for start in range(1, config.starts + 1):
             trial = Trial(setting, cell, pairs, start, kept)
             found = {network.control: trial.trained(network) for network in of_run}
-            row = {**_row(trial, found), "ceiling": ceiling, **common}
+            row = {**_row(trial, found), "ceiling": ceilings[place], **common}
             row |= {"output_sd": of_outputs[NONE]}
             if Control.untrained.name in of_outputs:
                 row["output_sd_untrained"] = of_outputs[Control.untrained.name]
@@ -215,7 +219,7 @@ def _result(setting: Setting[DasConfig], collected: _Collected) -> Result:
     controls = [control.name for control in controls_of(setting)]
     where = [MAP, *([UNTRAINED] if Control.untrained.name in controls else [])]
     where += [RANDOM_LABELS] if Control.random_labels.name in controls else []
-    of_history = [MAP, *(["where experiment.stop_steps is not null"] if setting.config.stop_steps is not None else [])]
+    of_history = [MAP, *([STOPS] if setting.config.stop_steps is not None else [])]
     names_of_sources = dict.fromkeys(
         name for trial in collected.pairs for name in trial["numbers"] if "source_" in name
     )

@@ -25,6 +25,7 @@ MAP = "where experiment.map is given"
 
 RANDOM_LABELS = "where experiment.controls has random_labels"
 UNTRAINED = "where the network was trained"
+STOPS = "where experiment.stop_steps is not null"
 
 TRAINED_ALIKE = "the map is trained alike, but for what experiment.control_… say"
 
@@ -106,7 +107,7 @@ HISTORY = TableType(
         Note(
             "stop_loss",
             "loss on the pairs that the training stops by: the mean losses of its batches, added",
-            only="where experiment.stop_steps is not null",
+            only=STOPS,
         ),
     ),
 )
