@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting
 from mi_runner.experiments.das.cells import NEURONS, MapCell, bypasses, mapped, n_parameters
+from mi_runner.experiments.iit.trials import optimizer_by
 from mi_runner.graph.interventions import Intervention, KeptSites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
@@ -34,7 +35,6 @@ from mi_runner.methods.maps.limits import best_neurons, ceiling
 from mi_runner.models.batches import BATCH
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function
-from mi_runner.training.optimizers import make_optimizer
 
 NEURON_PAIRS = 6_400
 """Training pairs by whose loss neurons are chosen, at most."""
@@ -204,9 +204,7 @@ class Trial:
             rotation_learning_rate=rate,
             warmup_steps=0,
             gradient_clip=config.gradient_clip,
-            optimizer=lambda parameters, rate: make_optimizer(
-                parameters, replace(setting.training, learning_rate=rate)
-            ),
+            optimizer=optimizer_by(setting.training),
         )
         stopping = None
         if config.stop_steps is not None:

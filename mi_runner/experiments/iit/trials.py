@@ -31,6 +31,7 @@ from mi_runner.methods.interchange import (
     Aligned,
     Following,
     InterchangeTraining,
+    MakeOptimizer,
     Opponent,
     Pairs,
     counterfactual_correct,
@@ -47,6 +48,7 @@ from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.options import TrainingOptions
 
 RATES = {
     Trained.network: "experiment.learning_rate",
@@ -435,5 +437,10 @@ def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
         options_of(InterchangeTraining, config),
         what=config.train.value,
         cutoff=config.adversary_cutoff if config.adversary else None,
-        optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
+        optimizer=optimizer_by(setting.training),
     )
+
+
+def optimizer_by(training: TrainingOptions) -> MakeOptimizer:
+    """Returns what makes an optimizer with the rule of the ordinary training, and a step size of its own."""
+    return lambda parameters, rate: make_optimizer(parameters, replace(training, learning_rate=rate))
