@@ -1,0 +1,279 @@
+"""All circuits in all boxes, compiled: what is proved, refuted and undecided.
+
+What concerns the network alone is known beforehand, for all circuits once: in which boxes its answer never changes, and
+points on both sides of where it does. In a box whose network has one answer a circuit has only to keep it.
+
+Letters: K circuits, E edges, R sizes of boxes (largest first, each inside the one before), D examples, n_0 inputs,
+P points, L Linear layers, N the widest layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from mi_runner.machine.compiled import compiled
+from mi_runner.methods.robustness.answers import answer_of, differ, is_clear, run
+from mi_runner.methods.robustness.boxes import (
+    PROVED,
+    REFUTED,
+    UNDECIDED,
+    decide_alike,
+    decide_constant,
+    scratch,
+)
+from mi_runner.methods.robustness.lines import fill_lines
+
+CONSTANT, CHANGES = 1, 2
+"""What is known of the network's answer in a box; 0: nothing."""
+
+
+@compiled()
+def fill_circuit(full: Any, carried: Any, kept: Any, weights: Any, biases: Any, used: Any) -> None:
+    """Fills the arrays of a circuit.
+
+    Args:
+        full: the network; see `networks.Arrays`.
+        carried: `(L, N)`, the value of each neuron that a left-out edge carries times its weight.
+        kept: `(E,)` bool.
+        weights, biases, used: `(L, N, N)`, `(L, N)`, `(L, N)`.
+    """
+    sizes = full[2]
+    edge = 0
+    used[:] = False
+    for k in range(sizes.shape[0] - 1):
+        for j in range(sizes[k + 1]):
+            biases[k, j] = full[1][k, j]
+            for i in range(sizes[k]):
+                weights[k, j, i] = 0.0
+                if kept[edge]:
+                    weights[k, j, i] = full[0][k, j, i]
+                    if k > 0:
+                        used[k - 1, i] = True
+                elif carried[k, i] != 0:
+                    biases[k, j] += full[0][k, j, i] * carried[k, i]
+                edge += 1
+
+
+@compiled()
+def _is_same(full: Any, carried: Any, kept: Any, low: Any, high: Any, lines: Any) -> bool:
+    """Returns whether a circuit computes the network's outputs in the whole box because nothing that it lacks matters.
+
+    That is so of an edge of weight 0, and of one whose source has, in the whole box, the value that the left-out edge
+    carries: a ReLU that never fires, with zero ablation.
+
+    Args:
+        lines: of the network in this box.
+    """
+    weights, sizes = full[0], full[2]
+    n_layers = sizes.shape[0] - 1
+    n_widest = weights.shape[1]
+    same: Any = np.ones(n_widest, dtype=np.bool_)
+    edge = 0
+    for k in range(n_layers):
+        now = np.ones(n_widest, dtype=np.bool_)
+        for j in range(sizes[k + 1]):
+            for i in range(sizes[k]):
+                if kept[edge]:
+                    now[j] &= same[i]
+                elif weights[k, j, i] != 0:
+                    if k == 0:
+                        is_fixed, at = low[i] == high[i], low[i]
+                    else:
+                        line = lines[k - 1, i]
+                        is_fixed, at = line[0] == 0 and line[2] == 0 and line[1] == line[3], line[1]
+                    now[j] &= is_fixed and at == carried[k, i]
+                edge += 1
+        same = now
+    return bool(same[: sizes[n_layers]].all())
+
+
+@compiled()
+def _is_inside(point: Any, low: Any, high: Any) -> bool:
+    return bool((low <= point).all() and (point <= high).all())
+
+
+@compiled()
+def decide_box(
+    task: Any,
+    full: Any,
+    carried: Any,
+    kept: Any,
+    circuit: Any,
+    box: Any,
+    known: int,
+    answer: int,
+    points: Any,
+    limits: Any,
+    work: Any,
+    witness: Any,
+) -> int:
+    """Returns whether a circuit answers as its network does in a box.
+
+    Args:
+        task: see `boxes.decide_constant`.
+        full, circuit: the network's arrays and the circuit's.
+        carried, kept: see `fill_circuit`.
+        box: low and high, `(n_0,)` each.
+        known, answer: of the network in this box.
+        points: `(P, n_0)`, at which the networks are compared first.
+        limits, work, witness: see `boxes.decide_constant`.
+    """
+    if known == CONSTANT:
+        return decide_constant(task, (circuit, full), False, answer, box, limits, work, witness)
+    for p in range(points.shape[0]):
+        if differ(task, circuit, full, points[p], work[1][4], work[1][5]):
+            witness[:] = points[p]
+            return REFUTED
+    fill_lines(full, box[0], box[1], limits[0], work[0][1], work[1])
+    if _is_same(full, carried, kept, box[0], box[1], work[0][1]):
+        return PROVED
+    return decide_alike(task, (circuit, full), box, limits, work, witness)
+
+
+@compiled()
+def _decide_example(
+    task: Any,
+    full: Any,
+    carried: Any,
+    kept: Any,
+    circuit: Any,
+    d: int,
+    boxes: Any,
+    of_network: Any,
+    limits: Any,
+    work: Any,
+    found: Any,
+    witnesses: Any,
+) -> None:
+    """Fills what is known of one example in boxes of all sizes, `found` `(R,)`, and witnesses `(R, n_0)`.
+
+    Boxes that are decided already stay so.
+    """
+    lows, highs = boxes
+    known, answers, points, first = of_network
+    n_sizes, n_examples = known.shape
+    e = 0
+    while e < n_sizes:
+        if found[e] != UNDECIDED:
+            e += 1
+            continue
+        place = e * n_examples + d
+        box = (lows[e, d], highs[e, d])
+        own = points[first[place] : first[place + 1]]
+        found[e] = decide_box(
+            task,
+            full,
+            carried,
+            kept,
+            circuit,
+            box,
+            known[e, d],
+            answers[e, d],
+            own,
+            limits,
+            work,
+            witnesses[e],
+        )
+        if found[e] == PROVED:
+            for smaller in range(e + 1, n_sizes):
+                found[smaller] = PROVED
+            return
+        if found[e] == REFUTED:
+            while e + 1 < n_sizes and _is_inside(witnesses[e], lows[e + 1, d], highs[e + 1, d]):
+                found[e + 1] = REFUTED
+                witnesses[e + 1] = witnesses[e]
+                e += 1
+        e += 1
+
+
+@compiled(parallel=True)
+def decide_all(
+    task: Any,
+    full: Any,
+    carried: Any,
+    kept: Any,
+    centers: Any,
+    boxes: Any,
+    of_network: Any,
+    limits: Any,
+    agrees: Any,
+    found: Any,
+    witnesses: Any,
+    nearest: Any,
+    where: Any,
+) -> None:
+    """Fills what is known of all circuits in boxes of all sizes around all examples.
+
+    Args:
+        task: see `boxes.decide_constant`.
+        full: the network; see `networks.Arrays`.
+        carried: `(L, N)`, see `fill_circuit`.
+        kept: `(K, E)` bool.
+        centers: `(D, n_0)`, the examples.
+        boxes: lows and highs, each `(R, D, n_0)`.
+        of_network: what is known of its answer, and the answer where that is constant, `(R, D)` int64 each; points
+            `(P, n_0)`; and where those of each box begin, `(R · D + 1,)`.
+        limits: see `decide_box`.
+        agrees: `(K, D)` bool, filled: whether the answers at the example itself are equal.
+        found: `(K, R, D)` int8: `PROVED`, `REFUTED` or `UNDECIDED`; only what is undecided is looked at.
+        witnesses: `(K, R, D, n_0)`, filled where a box is refuted; without rows: they aren't asked for.
+        nearest: `(K, n_0)`, filled with a witness in the smallest boxes in which one is known.
+        where: `(K, 2)` int64, the size and the example of that witness; −1: none is known.
+    """
+    n_circuits, n_sizes, n_examples = found.shape
+    sizes = full[2]
+    n_layers, n_widest, n_inputs = sizes.shape[0] - 1, full[0].shape[1], sizes[0]
+    n_outputs = sizes[n_layers]
+    for c in prange(n_circuits):
+        weights, biases = np.zeros((n_layers, n_widest, n_widest)), np.zeros((n_layers, n_widest))
+        used = np.zeros((n_layers, n_widest), dtype=np.bool_)
+        fill_circuit(full, carried, kept[c], weights, biases, used)
+        circuit = (weights, biases, sizes, full[3], full[4], used)
+        work = scratch(n_layers, n_widest, n_inputs)
+        own, status = np.empty((n_sizes, n_inputs)), np.empty(n_sizes, dtype=np.int64)
+        values = np.empty((2, n_widest))
+        is_full = kept[c].all()
+        for d in range(n_examples):
+            for e in range(n_sizes):
+                status[e] = found[c, e, d]
+            if not (status == UNDECIDED).any():
+                continue
+            run(full, centers[d], values[0], values[1])
+            wanted = answer_of(task[0], values[0], n_outputs)
+            is_apart = is_clear(task[0], task[1], values[0], n_outputs, wanted)
+            run(circuit, centers[d], values[0], values[1])
+            answer = answer_of(task[0], values[0], n_outputs)
+            agrees[c, d] = answer == wanted
+            is_apart &= is_clear(task[0], task[1], values[0], n_outputs, answer)
+            if is_full:
+                status[:] = PROVED
+            elif answer != wanted and is_apart:
+                status[:] = REFUTED
+                own[:] = centers[d]
+            else:
+                _decide_example(
+                    task,
+                    full,
+                    carried,
+                    kept[c],
+                    circuit,
+                    d,
+                    (boxes[0], boxes[1]),
+                    of_network,
+                    limits,
+                    work,
+                    status,
+                    own,
+                )
+            for e in range(n_sizes):
+                is_new = found[c, e, d] == UNDECIDED
+                found[c, e, d] = status[e]
+                if is_new and status[e] == REFUTED:
+                    if witnesses.shape[0]:
+                        witnesses[c, e, d] = own[e]
+                    if e > where[c, 0]:
+                        where[c, 0], where[c, 1] = e, d
+                        nearest[c] = own[e]

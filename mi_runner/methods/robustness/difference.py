@@ -1,0 +1,144 @@
+"""The largest difference of circuits' outputs to the network's over a box, as an interval.
+
+Letters: K circuits, B examples, n_0 inputs, n_L outputs.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import Means
+from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.robustness.boxes import scratch
+from mi_runner.methods.robustness.certify import check_rows, doubled
+from mi_runner.methods.robustness.differences import largest_difference
+from mi_runner.methods.robustness.networks import (
+    Arrays,
+    Compared,
+    circuit_arrays,
+    compared,
+    with_last_activation,
+)
+from mi_runner.methods.robustness.programs import Goal, is_piecewise, largest
+from mi_runner.methods.robustness.regions import hull_of
+from mi_runner.progress import Progress
+
+GAP = 1e-7
+"""Width at which an interval is narrow enough, in units of the output; wider where rounding errors are."""
+
+MOST_BOXES = 1_000
+"""Boxes that the hull is split into before linear programs narrow an interval further."""
+
+CAN_CLOSE = 8
+"""Inputs up to which boxes alone can be as narrow as is needed: they are split further where no program helps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """The largest differences |circuit − network| of each output over the hull of the examples.
+
+    Attributes:
+        low: `(K, n_L)`, a difference that is reached at the point.
+        high: `(K, n_L)`, a bound from above.
+        points: `(K, n_L, n_0)`.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    points: np.ndarray
+
+
+def largest_differences(
+    part: Part,
+    circuits: np.ndarray,
+    x: Tensor,
+    *,
+    means: Means | None = None,
+    seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> Differences:
+    """Returns the largest difference of each circuit's outputs to the network's over the hull of examples.
+
+    Outputs are those after the last activation; a softmax at the end is left out.
+
+    Args:
+        part: with any number of outputs.
+        circuits: `(K,)`, bits, each well formed.
+        x: `(B, n_0)`, activations that enter the part.
+        means: of the neurons that edges leave, what left-out edges carry; None: 0.
+        seconds: how long intervals are narrowed by linear programs, all circuits together.
+
+    Raises:
+        ArgumentError: examples are missing, or don't enter the part.
+    """
+    check_rows(part, x)
+    own, double_means = doubled(part, means)
+    low, high = (corner[0, 0] for corner in (hull_of(x).lows, hull_of(x).highs))
+    network = compared_by_outputs(own, double_means, low, high)
+    sizes = network.full[2]
+    work = scratch(len(sizes) - 1, network.full[0].shape[1], int(sizes[0]))
+    kept = Edges(part.sizes).rows(circuits)
+    shape = (len(kept), part.sizes[-1])
+    reached, bounds, points = np.zeros(shape), np.zeros(shape), np.zeros((*shape, len(low)))
+    gap = max(GAP, 4 * network.slack)
+    deadline = time.monotonic() + seconds
+    with (progress or Progress()).bar("largest differences", len(kept)) as advance:
+        for c, row in enumerate(kept):
+            circuit = circuit_arrays(network, whole_circuit(row, part))
+            for output in range(shape[1] if not row.all() else 0):
+                found = [
+                    _one_side(network, nets, output, (low, high), gap, deadline, work)
+                    for nets in ((circuit, network.full), (network.full, circuit))
+                ]
+                best = max(found, key=lambda side: side[0])
+                reached[c, output], points[c, output] = max(best[0], 0.0), best[2]
+                bounds[c, output] = max(*(side[1] for side in found), 0.0)
+            advance(1)
+    return Differences(reached, bounds, points)
+
+
+def compared_by_outputs(part: Part, means: Means | None, low: np.ndarray, high: np.ndarray) -> Compared:
+    """Returns a part whose last activation is a hidden one, so that the outputs themselves are compared.
+
+    Arguments as for `networks.compared`.
+    """
+    longer = with_last_activation(part)
+    if means is not None:
+        n_outputs = part.sizes[-1]
+        means = (*means[: len(part.layers)], longer.layers[-1].bias.new_zeros(n_outputs))
+    return compared(longer, None, means, low, high)
+
+
+def whole_circuit(row: np.ndarray, part: Part) -> np.ndarray:
+    """Returns a circuit's row with the edges of the identity layer that stands behind the last activation."""
+    return np.concatenate([row, np.ones(part.sizes[-1] ** 2, dtype=bool)])
+
+
+def _one_side(
+    network: Compared,
+    nets: tuple[Arrays, Arrays],
+    output: int,
+    box: tuple[np.ndarray, np.ndarray],
+    gap: float,
+    deadline: float,
+    work: tuple[np.ndarray, ...],
+) -> tuple[float, float, np.ndarray]:
+    """Returns by how much the first network's output exceeds the second's: reached, bound, and the point."""
+    most = MOST_BOXES
+    if not is_piecewise(network.full) and len(box[0]) <= CAN_CLOSE:
+        most *= 1_000
+    reached, bound, point = largest_difference(nets, output, box, network.slack, gap, most, work)
+    left = deadline - time.monotonic()
+    if bound - reached > 2 * gap and left > 0 and is_piecewise(network.full):
+        unit = np.eye(len(network.full[0][0]))[output][: network.full[2][-1]]
+        goal = Goal((unit, -unit), 0.0)
+        found = largest(nets, [goal], box, slack=network.slack, gap=gap, enough=reached + gap, seconds=left)
+        if found.low > reached and found.point is not None:
+            reached, point = found.low, found.point
+        bound = min(bound, max(found.high, reached + gap))
+    return float(reached), float(bound), point.copy()
