@@ -5,7 +5,6 @@ Letters: K circuits, R values of ε, B examples, D examples with a box, n_0 inpu
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.ablation import Means
 from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.edges import Edges
@@ -146,7 +146,7 @@ def certify(
         examples: `(D, n_0)`, those that have boxes; None: all of x.
         kind: what the outputs are; None: one output is a value, which is rounded, and several are logits.
         means: of the neurons that edges leave, for a circuit that is given by its bits; None: left-out edges carry 0.
-        seconds: how long boxes that splitting leaves undecided are worked on.
+        seconds: how long linear programs work on what splitting boxes leaves undecided.
 
     Raises:
         ArgumentError: ε is not above 0, the circuit is not well formed, or shapes don't fit.
@@ -281,7 +281,7 @@ def _certified(
     own, double_means = doubled(part, means)
     network = compared(own, kind_of(part, kind), double_means, *regions.outermost)
     known = known_answers(network, regions.centers, regions.lows, regions.highs)
-    kept = Edges(part.sizes).rows(circuits)
+    kept = network.rows(Edges(part.sizes).rows(circuits))
     (index, first), n_sizes = places, len(epsilons)
     times = np.bincount(index, minlength=len(regions))
     n, n_inputs = len(kept), part.sizes[0]
@@ -289,7 +289,6 @@ def _certified(
     agreeing = np.empty(n, dtype=np.int64)
     counts = np.empty((3, n_sizes, n), dtype=np.int64)
     nearest, where = np.full((n, n_inputs), np.nan), np.full((n, 2), -1)
-    deadline = time.monotonic() + seconds
     batches = []
     with (progress or Progress()).bar("circuits in boxes", n) as advance:
         for start in range(0, n, at_once):
@@ -297,7 +296,7 @@ def _certified(
             batch = _Batch(network, regions, known, kept[rows], lists_all)
             batch.decide(MOST_BOXES[0])
             batch.decide(MOST_BOXES[1])
-            batch.settle(deadline)
+            seconds -= batch.settle(seconds)
             agreeing[rows] = batch.agrees @ times
             for status in (UNDECIDED, PROVED, REFUTED):
                 counts[status, :, rows] = ((batch.found == status) @ times).T
@@ -358,20 +357,22 @@ class _Batch:
             if len(getattr(self, name)):
                 getattr(self, name)[rows] = array
 
-    def settle(self, deadline: float) -> None:
-        """Decides by linear programs what splitting boxes left, largest boxes first, until the deadline."""
+    def settle(self, seconds: float) -> float:
+        """Decides by linear programs what splitting boxes left, largest boxes first; returns the seconds it took."""
+        began = clock()
         if not is_piecewise(self.network.full):
-            return
+            return 0.0
         for c, e, d in np.argwhere(self.found == UNDECIDED):
             if self.found[c, e, d] != UNDECIDED:
                 continue
-            if (left := deadline - time.monotonic()) <= 0:
-                return
+            if (left := seconds - (clock() - began)) <= 0:
+                break
             status, witness = self._settled(c, e, d, left)
             if status == PROVED:
                 self.found[c, e:, d] = np.where(self.found[c, e:, d] == UNDECIDED, PROVED, self.found[c, e:, d])
             elif status == REFUTED:
                 self._note(c, e, d, witness)
+        return clock() - began
 
     def _note(self, c: int, e: int, d: int, witness: np.ndarray) -> None:
         """Notes a witness in each box that holds it."""
@@ -397,9 +398,9 @@ class _Batch:
                 goals,
                 box,
                 slack=network.slack,
-                gap=network.tolerance / 10,
+                gap=network.tolerance,
                 enough=-network.tolerance,
-                until=network.tolerance * 2,
+                until=network.surely,
                 seconds=seconds,
             )
             values, work = np.empty(full[0].shape[1]), np.empty(full[0].shape[1])

@@ -58,16 +58,23 @@ def fill_circuit(full: Any, carried: Any, kept: Any, weights: Any, biases: Any, 
 
 
 @compiled()
-def _is_same(full: Any, carried: Any, kept: Any, low: Any, high: Any, lines: Any) -> bool:
+def _is_fixed(line: Any) -> bool:
+    """Returns whether a neuron's lines say that it has one value in the whole box, where the lines start."""
+    return line[0] == 0 and line[2] == 0 and line[1] == line[3]
+
+
+@compiled()
+def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
     """Returns whether a circuit computes the network's outputs in the whole box because nothing that it lacks matters.
 
-    That is so of an edge of weight 0, and of one whose source has, in the whole box, the value that the left-out edge
-    carries: a ReLU that never fires, with zero ablation.
+    A left-out edge doesn't matter if its weight is 0, if its source has in the whole box the value that the edge
+    carries, or if it enters a neuron that has one value in the whole box with and without it: a ReLU that never fires.
 
     Args:
-        lines: of the network in this box.
+        lines: `(2, L, N, 4)`, of the circuit and of the network in this box.
     """
     weights, sizes = full[0], full[2]
+    low, high = box
     n_layers = sizes.shape[0] - 1
     n_widest = weights.shape[1]
     same: Any = np.ones(n_widest, dtype=np.bool_)
@@ -82,10 +89,11 @@ def _is_same(full: Any, carried: Any, kept: Any, low: Any, high: Any, lines: Any
                     if k == 0:
                         is_fixed, at = low[i] == high[i], low[i]
                     else:
-                        line = lines[k - 1, i]
-                        is_fixed, at = line[0] == 0 and line[2] == 0 and line[1] == line[3], line[1]
+                        is_fixed, at = _is_fixed(lines[1, k - 1, i]), lines[1, k - 1, i, 1]
                     now[j] &= is_fixed and at == carried[k, i]
                 edge += 1
+            if k < n_layers - 1 and _is_fixed(lines[0, k, j]) and _is_fixed(lines[1, k, j]):
+                now[j] |= lines[0, k, j, 1] == lines[1, k, j, 1]
         same = now
     return bool(same[: sizes[n_layers]].all())
 
@@ -127,8 +135,10 @@ def decide_box(
         if differ(task, circuit, full, points[p], work[1][4], work[1][5]):
             witness[:] = points[p]
             return REFUTED
+    work[0][0, :, :, :2] = 1.0  # no line is left from another box, of a neuron that this circuit doesn't read
+    fill_lines(circuit, box[0], box[1], limits[0], work[0][0], work[1])
     fill_lines(full, box[0], box[1], limits[0], work[0][1], work[1])
-    if _is_same(full, carried, kept, box[0], box[1], work[0][1]):
+    if _is_same(full, carried, kept, box, work[0]):
         return PROVED
     return decide_alike(task, (circuit, full), box, limits, work, witness)
 

@@ -5,25 +5,19 @@ Letters: K circuits, B examples, n_0 inputs, n_L outputs.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.ablation import Means
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.robustness.boxes import scratch
 from mi_runner.methods.robustness.certify import check_rows, doubled
 from mi_runner.methods.robustness.differences import largest_difference
-from mi_runner.methods.robustness.networks import (
-    Arrays,
-    Compared,
-    circuit_arrays,
-    compared,
-    with_last_activation,
-)
+from mi_runner.methods.robustness.networks import Arrays, Compared, circuit_arrays, compared
 from mi_runner.methods.robustness.programs import Goal, is_piecewise, largest
 from mi_runner.methods.robustness.regions import hull_of
 from mi_runner.progress import Progress
@@ -79,17 +73,17 @@ def largest_differences(
     check_rows(part, x)
     own, double_means = doubled(part, means)
     low, high = (corner[0, 0] for corner in (hull_of(x).lows, hull_of(x).highs))
-    network = compared_by_outputs(own, double_means, low, high)
+    network = compared(own, None, double_means, low, high)
     sizes = network.full[2]
     work = scratch(len(sizes) - 1, network.full[0].shape[1], int(sizes[0]))
-    kept = Edges(part.sizes).rows(circuits)
+    kept = network.rows(Edges(part.sizes).rows(circuits))
     shape = (len(kept), part.sizes[-1])
     reached, bounds, points = np.zeros(shape), np.zeros(shape), np.zeros((*shape, len(low)))
     gap = max(GAP, 4 * network.slack)
-    deadline = time.monotonic() + seconds
+    deadline = clock() + seconds
     with (progress or Progress()).bar("largest differences", len(kept)) as advance:
         for c, row in enumerate(kept):
-            circuit = circuit_arrays(network, whole_circuit(row, part))
+            circuit = circuit_arrays(network, row)
             for output in range(shape[1] if not row.all() else 0):
                 found = [
                     _one_side(network, nets, output, (low, high), gap, deadline, work)
@@ -100,23 +94,6 @@ def largest_differences(
                 bounds[c, output] = max(*(side[1] for side in found), 0.0)
             advance(1)
     return Differences(reached, bounds, points)
-
-
-def compared_by_outputs(part: Part, means: Means | None, low: np.ndarray, high: np.ndarray) -> Compared:
-    """Returns a part whose last activation is a hidden one, so that the outputs themselves are compared.
-
-    Arguments as for `networks.compared`.
-    """
-    longer = with_last_activation(part)
-    if means is not None:
-        n_outputs = part.sizes[-1]
-        means = (*means[: len(part.layers)], longer.layers[-1].bias.new_zeros(n_outputs))
-    return compared(longer, None, means, low, high)
-
-
-def whole_circuit(row: np.ndarray, part: Part) -> np.ndarray:
-    """Returns a circuit's row with the edges of the identity layer that stands behind the last activation."""
-    return np.concatenate([row, np.ones(part.sizes[-1] ** 2, dtype=bool)])
 
 
 def _one_side(
@@ -133,7 +110,7 @@ def _one_side(
     if not is_piecewise(network.full) and len(box[0]) <= CAN_CLOSE:
         most *= 1_000
     reached, bound, point = largest_difference(nets, output, box, network.slack, gap, most, work)
-    left = deadline - time.monotonic()
+    left = deadline - clock()
     if bound - reached > 2 * gap and left > 0 and is_piecewise(network.full):
         unit = np.eye(len(network.full[0][0]))[output][: network.full[2][-1]]
         goal = Goal((unit, -unit), 0.0)

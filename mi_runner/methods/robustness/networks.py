@@ -17,11 +17,15 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, OVER_OUTPUTS, Layer, Part
 from mi_runner.methods.circuits.ablation import Means, carried
 from mi_runner.methods.circuits.rounding import refuse_falling
+from mi_runner.methods.robustness.answers import APART
 from mi_runner.methods.robustness.decide import fill_circuit
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """A network for the kernels: weights `(L, N, N)`, biases `(L, N)`, sizes `(L + 1,)` int64; of each layer its activation
 `(L,)` int64 and slope `(L,)`; which hidden neurons are read `(L, N)` bool. Rows and columns beyond a layer are 0."""
+
+SURELY = 1e-6
+"""How far from where an answer changes a point is a witness whatever the last activation makes of it, at least."""
 
 TOLERANCE = 1e-9
 """By how much a bound must miss the place where an answer changes, at least."""
@@ -40,6 +44,7 @@ class Compared:
         levels: `(T, 3)`, where the answer of one output changes; see `answers.answer_of`.
         last: kind and slope of the last activation.
         slack: a bound on rounding errors, in units of an output before the last activation.
+        n_added: edges of an identity layer that stands behind the last activation, all of which a circuit keeps.
     """
 
     full: Arrays
@@ -47,6 +52,7 @@ class Compared:
     levels: np.ndarray
     last: np.ndarray
     slack: float
+    n_added: int = 0
 
     @property
     def task(self) -> tuple[np.ndarray, np.ndarray]:
@@ -58,24 +64,36 @@ class Compared:
         """By how much a bound must miss the place where an answer changes."""
         return max(TOLERANCE, self.slack)
 
+    @property
+    def surely(self) -> float:
+        """How far outputs before the last activation must be from where an answer changes to be a witness surely."""
+        kind, slope = self.last
+        flattest = slope if kind == ACTIVATIONS.index("leaky_relu") and slope > 0 else 1.0
+        return max(SURELY, 10 * APART / flattest, 10 * self.slack)
+
+    def rows(self, kept: np.ndarray) -> np.ndarray:
+        """Returns circuits `(K, E)` bool of the part with the edges of the added layer."""
+        return np.concatenate([kept, np.ones((len(kept), self.n_added), dtype=bool)], axis=1)
+
 
 def compared(part: Part, kind: Outputs | None, means: Means | None, low: np.ndarray, high: np.ndarray) -> Compared:
     """Returns a part as circuits are compared with it.
 
     Args:
         part: with one output, or with several that answer a class.
-        kind: what the outputs are; None: they have no answers.
+        kind: what the outputs are; None: outputs are compared, not answers, and the last activation is a hidden one.
         means: of the neurons that edges leave, what left-out edges carry; None: 0.
         low, high: `(n_0,)`, the box that holds all regions.
 
     Raises:
         ArgumentError: the last activation falls somewhere, or answers would be too many.
     """
-    last = part.layers[-1]
-    refuse_falling(last)
-    if part.sizes[-1] > 1 and last.activation == "relu":  # outputs that are all 0 tie
-        part = with_last_activation(part)
-    values = tuple(carried(part, means))[: len(part.layers)]
+    refuse_falling(part.layers[-1])
+    n_added = 0
+    if kind is None or (part.sizes[-1] > 1 and part.layers[-1].activation == "relu"):  # outputs that are all 0 tie
+        part, n_added = with_last_activation(part), part.sizes[-1] ** 2
+        means = None if means is None else (*means, part.layers[-1].bias)
+    values = carried(part, means)
     full = arrays_of(part)
     left_out = np.zeros_like(full[1])
     for k, value in enumerate(values):
@@ -85,9 +103,8 @@ def compared(part: Part, kind: Outputs | None, means: Means | None, low: np.ndar
     levels = np.zeros((0, 3))
     if kind is not None and part.sizes[-1] == 1:
         levels = levels_of(part.layers[-1], kind, largest)
-    return Compared(
-        full, left_out, levels, np.array(kernel_kind(part.layers[-1])), 4 * n_additions * 2.0**-53 * max(1.0, largest)
-    )
+    slack = 4 * n_additions * 2.0**-53 * max(1.0, largest)
+    return Compared(full, left_out, levels, np.array(kernel_kind(part.layers[-1])), slack, n_added)
 
 
 def with_last_activation(part: Part) -> Part:

@@ -13,13 +13,13 @@ Letters: n_0 inputs, n_L outputs, N the widest layer, V variables.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linprog
 
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.kernels.activations import LEAKY_RELU
 from mi_runner.methods.robustness.answers import run
 from mi_runner.methods.robustness.lines import backwards, highest, lines_of, lowest, value
@@ -224,7 +224,7 @@ def largest(
         until: stop when more than this is reached.
         seconds: stop after so long.
     """
-    began = time.monotonic()
+    began = clock()
     low, high = box
     ranges = [ranges_of(net, low, high, slack) for net in nets]
     furthest = WIDE + sum(_reach(nets, goal, low, high) for goal in goals)
@@ -234,7 +234,7 @@ def largest(
     done = -np.inf
     while waiting:
         bound, signs = waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][0]))
-        if bound <= max(reached + gap, enough) or reached > until or time.monotonic() - began > seconds:
+        if bound <= max(reached + gap, enough) or reached > until or clock() - began > seconds:
             return Largest(reached, max(bound, done, reached), at)
         program, sums = _case(nets, ranges, goals, box, signs, furthest)
         solved = program.solve()
