@@ -40,6 +40,19 @@ def run(net: Any, point: Any, values: Any, work: Any) -> None:
 
 
 @compiled()
+def level_after(levels: Any, at: float) -> int:
+    """Returns the number of levels before the last activation that lie below a sum."""
+    low, high = 0, levels.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if levels[middle, 0] < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled()
 def answer_of(levels: Any, values: Any, n_outputs: int) -> int:
     """Returns the answer of outputs `(n_L,)` before the last activation.
 
@@ -53,15 +66,9 @@ def answer_of(levels: Any, values: Any, n_outputs: int) -> int:
             if values[k] > values[best]:
                 best = k
         return best
-    low, high = 0, levels.shape[0]
-    while low < high:
-        middle = (low + high) // 2
-        at = levels[middle, 0]
-        if values[0] > at or (values[0] == at and levels[middle, 2] > 0):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    place = level_after(levels, values[0])
+    is_on = place < levels.shape[0] and levels[place, 0] == values[0] and levels[place, 2] > 0
+    return place + 1 if is_on else place
 
 
 @compiled()

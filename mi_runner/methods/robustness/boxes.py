@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from mi_runner.machine.compiled import compiled
-from mi_runner.methods.robustness.answers import answer_of, differ, is_clear, run
-from mi_runner.methods.robustness.lines import bound_outputs, fill_lines, highest, lowest
+from mi_runner.methods.robustness.answers import answer_of, differ, is_clear, level_after, run
+from mi_runner.methods.robustness.lines import bound_outputs, copy, fill_lines, highest, lowest
 
 UNDECIDED, PROVED, REFUTED = range(3)
 """What is known of a box."""
@@ -154,7 +154,7 @@ def _keeps(task: Any, nets: Any, is_alone: bool, answer: int, tolerance: float, 
             is_proved = False
             _corner(row, low, high, n, upwards, point)
             if _is_witness(task, nets, is_alone, answer, point, rows):
-                witness[:n] = point[:n]
+                copy(point, witness, n)
                 return REFUTED
     return PROVED if is_proved else UNDECIDED
 
@@ -179,7 +179,8 @@ def decide_constant(
     net = nets[0]
     lines, rows, waiting, points, flows = work
     n = net[2][0]
-    waiting[0, 0, :n], waiting[1, 0, :n] = box[0], box[1]
+    copy(box[0], waiting[0, 0], n)
+    copy(box[1], waiting[1, 0], n)
     top, n_boxes = 1, 0
     while top:
         if n_boxes >= most or top + 1 >= DEEPEST:
@@ -193,10 +194,11 @@ def decide_constant(
         if found == PROVED:
             continue
         if _is_witness(task, nets, is_alone, answer, points[2], rows):
-            witness[:n] = points[2]
+            copy(points[2], witness, n)
             return REFUTED
         scores = rows[6]
-        scores[:n] = 0.0
+        for i in range(n):
+            scores[i] = 0.0
         add_gaps(net, lines[0], flows, scores, n)
         grown = cut(points[0], points[1], scores, n, waiting, top)
         if grown == top:
@@ -265,7 +267,7 @@ def _can_differ(
     for tried in (first, second, row):
         _corner(tried, low, high, n, True, points[3])
         if differ(task, net, other, points[3], rows[4], rows[5]):
-            witness[:n] = points[3]
+            copy(points[3], witness, n)
             return REFUTED
     return UNDECIDED
 
@@ -294,8 +296,7 @@ def _alike(task: Any, net: Any, other: Any, tolerance: float, work: Any, pair: A
             )
     from_ = min(ranges[0, 0], ranges[1, 0]) - tolerance
     to = max(ranges[0, 1], ranges[1, 1]) + tolerance
-    place = np.searchsorted(levels[:, 0], from_)
-    end = np.searchsorted(levels[:, 0], to)
+    place, end = level_after(levels, from_), level_after(levels, to)
     if end - place > MOST_CROSSED:
         return UNDECIDED
     is_proved = True
@@ -360,7 +361,8 @@ def decide_alike(task: Any, nets: Any, box: Any, limits: Any, work: Any, witness
     lines, rows, waiting, points, flows = work
     n = net[2][0]
     pair = np.empty((2, rows.shape[1]))
-    waiting[0, 0, :n], waiting[1, 0, :n] = box[0], box[1]
+    copy(box[0], waiting[0, 0], n)
+    copy(box[1], waiting[1, 0], n)
     top, n_boxes = 1, 0
     while top:
         if n_boxes >= most or top + 1 >= DEEPEST:
@@ -375,10 +377,11 @@ def decide_alike(task: Any, nets: Any, box: Any, limits: Any, work: Any, witness
         if found == PROVED:
             continue
         if differ(task, net, other, points[2], rows[4], rows[5]):
-            witness[:n] = points[2]
+            copy(points[2], witness, n)
             return REFUTED
         scores = rows[6]
-        scores[:n] = 0.0
+        for i in range(n):
+            scores[i] = 0.0
         add_gaps(net, lines[0], flows, scores, n)
         add_gaps(other, lines[1], flows, scores, n)
         grown = cut(points[0], points[1], scores, n, waiting, top)

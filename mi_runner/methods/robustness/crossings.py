@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.robustness.answers import answer_of, is_clear, run
 from mi_runner.methods.robustness.boxes import PROVED, REFUTED, decide_constant, scratch
 from mi_runner.methods.robustness.decide import CHANGES, CONSTANT
+from mi_runner.methods.robustness.lines import copy
 from mi_runner.methods.robustness.networks import Compared
 
 MOST_CORNERS = 64
@@ -87,7 +87,7 @@ def _places(n_inputs: int) -> np.ndarray:
     return np.concatenate([corners, draw.random((INSIDE, n_inputs))])
 
 
-@compiled(parallel=True)
+@compiled()
 def _keep_answer(
     task: Any, full: Any, centers: Any, boxes: Any, limits: Any, status: Any, answers: Any, found: Any
 ) -> None:
@@ -100,7 +100,7 @@ def _keep_answer(
     n_sizes, n_examples = status.shape
     sizes = full[2]
     n_layers, n_widest, n_inputs = sizes.shape[0] - 1, full[0].shape[1], sizes[0]
-    for d in prange(n_examples):
+    for d in range(n_examples):
         values, work = np.empty((2, n_widest)), scratch(n_layers, n_widest, n_inputs)
         run(full, centers[d], values[0], values[1])
         answer = answer_of(task[0], values[0], sizes[n_layers])
@@ -114,6 +114,13 @@ def _keep_answer(
                 status[e, d] = CHANGES if what == REFUTED else 0
             if is_constant:
                 status[e, d] = CONSTANT
+
+
+@compiled()
+def _mix(one: Any, other: Any, share: float, point: Any) -> None:
+    """Fills `point` with the point between two at a share of the way."""
+    for i in range(point.shape[0]):
+        point[i] = one[i] + share * (other[i] - one[i])
 
 
 @compiled()
@@ -137,7 +144,7 @@ def _between(task: Any, full: Any, one: Any, other: Any, values: Any, pair: Any,
     from_, to = 0.0, 1.0
     while to - from_ > NEAR:
         share = 0.5 * (from_ + to)
-        middle[:] = one + share * (other - one)
+        _mix(one, other, share, middle)
         run(full, middle, values[0], values[1])
         if answer_of(task[0], values[0], n_outputs) == answer:
             from_ = share
@@ -146,13 +153,13 @@ def _between(task: Any, full: Any, one: Any, other: Any, values: Any, pair: Any,
     n = 0
     for side in range(2):
         share = from_ if side == 0 else to
-        pair[n] = one + share * (other - one)
+        _mix(one, other, share, pair[n])
         if _answer_at(task, full, pair[n], values) >= 0:
             n += 1
     return n
 
 
-@compiled(parallel=True)
+@compiled()
 def _cross(
     task: Any, full: Any, centers: Any, boxes: Any, of_network: Any, places: Any, points: Any, n_points: Any
 ) -> None:
@@ -167,7 +174,7 @@ def _cross(
     status, others = of_network
     n_sizes, n_examples = status.shape
     n_places, n_inputs = places.shape
-    for d in prange(n_examples):
+    for d in range(n_examples):
         values, pair = np.empty((2, full[0].shape[1])), np.empty((2, n_inputs))
         tried, answers = np.empty((n_places + 2, n_inputs)), np.empty(n_places + 2, dtype=np.int64)
         middle = np.empty(n_inputs)
@@ -175,11 +182,14 @@ def _cross(
             if status[e, d] == CONSTANT:
                 continue
             low, high = boxes[0][e, d], boxes[1][e, d]
-            tried[0], n = centers[d], 1
+            copy(centers[d], tried[0], n_inputs)
+            n = 1
             if status[e, d] == CHANGES:
-                tried[1], n = others[e, d], 2
+                copy(others[e, d], tried[1], n_inputs)
+                n = 2
             for m in range(n_places):
-                tried[n + m] = low + places[m] * (high - low)
+                for i in range(n_inputs):
+                    tried[n + m, i] = low[i] + places[m, i] * (high[i] - low[i])
             for m in range(n + n_places):
                 answers[m] = _answer_at(task, full, tried[m], values)
             n_pairs = 0
@@ -192,6 +202,6 @@ def _cross(
                     continue
                 n_near = _between(task, full, tried[before], tried[m], values, pair, middle)
                 for side in range(n_near):
-                    points[e, d, n_points[e, d]] = pair[side]
+                    copy(pair[side], points[e, d, n_points[e, d]], n_inputs)
                     n_points[e, d] += 1
                 n_pairs += 1

@@ -24,7 +24,7 @@ from mi_runner.methods.robustness.boxes import (
     decide_constant,
     scratch,
 )
-from mi_runner.methods.robustness.lines import fill_lines
+from mi_runner.methods.robustness.lines import copy, fill_lines
 
 CONSTANT, CHANGES = 1, 2
 """What is known of the network's answer in a box; 0: nothing."""
@@ -42,7 +42,9 @@ def fill_circuit(full: Any, carried: Any, kept: Any, weights: Any, biases: Any, 
     """
     sizes = full[2]
     edge = 0
-    used[:] = False
+    for k in range(sizes.shape[0] - 1):
+        for j in range(used.shape[1]):
+            used[k, j] = False
     for k in range(sizes.shape[0] - 1):
         for j in range(sizes[k + 1]):
             biases[k, j] = full[1][k, j]
@@ -77,11 +79,14 @@ def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
     low, high = box
     n_layers = sizes.shape[0] - 1
     n_widest = weights.shape[1]
-    same: Any = np.ones(n_widest, dtype=np.bool_)
+    is_same = np.empty((n_layers + 1, n_widest), dtype=np.bool_)
+    for i in range(sizes[0]):
+        is_same[0, i] = True
     edge = 0
     for k in range(n_layers):
-        now = np.ones(n_widest, dtype=np.bool_)
+        same, now = is_same[k], is_same[k + 1]
         for j in range(sizes[k + 1]):
+            now[j] = True
             for i in range(sizes[k]):
                 if kept[edge]:
                     now[j] &= same[i]
@@ -94,13 +99,18 @@ def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
                 edge += 1
             if k < n_layers - 1 and _is_fixed(lines[0, k, j]) and _is_fixed(lines[1, k, j]):
                 now[j] |= lines[0, k, j, 1] == lines[1, k, j, 1]
-        same = now
-    return bool(same[: sizes[n_layers]].all())
+    is_everywhere = True
+    for j in range(sizes[n_layers]):
+        is_everywhere &= is_same[n_layers, j]
+    return is_everywhere
 
 
 @compiled()
 def _is_inside(point: Any, low: Any, high: Any) -> bool:
-    return bool((low <= point).all() and (point <= high).all())
+    is_in = True
+    for i in range(point.shape[0]):
+        is_in &= low[i] <= point[i] <= high[i]
+    return is_in
 
 
 @compiled()
@@ -133,9 +143,11 @@ def decide_box(
         return decide_constant(task, (circuit, full), False, answer, box, limits, work, witness)
     for p in range(points.shape[0]):
         if differ(task, circuit, full, points[p], work[1][4], work[1][5]):
-            witness[:] = points[p]
+            copy(points[p], witness, witness.shape[0])
             return REFUTED
-    work[0][0, :, :, :2] = 1.0  # no line is left from another box, of a neuron that this circuit doesn't read
+    for k in range(full[2].shape[0] - 1):
+        for j in range(full[0].shape[1]):
+            work[0][0, k, j, 0] = 1.0  # no line is left of a neuron that this circuit doesn't read
     fill_lines(circuit, box[0], box[1], limits[0], work[0][0], work[1])
     fill_lines(full, box[0], box[1], limits[0], work[0][1], work[1])
     if _is_same(full, carried, kept, box, work[0]):
@@ -194,7 +206,7 @@ def _decide_example(
         if found[e] == REFUTED:
             while e + 1 < n_sizes and _is_inside(witnesses[e], lows[e + 1, d], highs[e + 1, d]):
                 found[e + 1] = REFUTED
-                witnesses[e + 1] = witnesses[e]
+                copy(witnesses[e], witnesses[e + 1], witnesses.shape[1])
                 e += 1
         e += 1
 
@@ -245,11 +257,15 @@ def decide_all(
         work = scratch(n_layers, n_widest, n_inputs)
         own, status = np.empty((n_sizes, n_inputs)), np.empty(n_sizes, dtype=np.int64)
         values = np.empty((2, n_widest))
-        is_full = kept[c].all()
+        is_full = True
+        for edge in range(kept.shape[1]):
+            is_full &= kept[c, edge]
         for d in range(n_examples):
+            is_open = False
             for e in range(n_sizes):
                 status[e] = found[c, e, d]
-            if not (status == UNDECIDED).any():
+                is_open |= status[e] == UNDECIDED
+            if not is_open:
                 continue
             run(full, centers[d], values[0], values[1])
             wanted = answer_of(task[0], values[0], n_outputs)
@@ -259,10 +275,12 @@ def decide_all(
             agrees[c, d] = answer == wanted
             is_apart &= is_clear(task[0], task[1], values[0], n_outputs, answer)
             if is_full:
-                status[:] = PROVED
+                for e in range(n_sizes):
+                    status[e] = PROVED
             elif answer != wanted and is_apart:
-                status[:] = REFUTED
-                own[:] = centers[d]
+                for e in range(n_sizes):
+                    status[e] = REFUTED
+                    copy(centers[d], own[e], n_inputs)
             else:
                 _decide_example(
                     task,
@@ -283,7 +301,7 @@ def decide_all(
                 found[c, e, d] = status[e]
                 if is_new and status[e] == REFUTED:
                     if witnesses.shape[0]:
-                        witnesses[c, e, d] = own[e]
+                        copy(own[e], witnesses[c, e, d], n_inputs)
                     if e > where[c, 0]:
                         where[c, 0], where[c, 1] = e, d
-                        nearest[c] = own[e]
+                        copy(own[e], nearest[c], n_inputs)

@@ -12,7 +12,7 @@ import numpy as np
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.robustness.answers import run
 from mi_runner.methods.robustness.boxes import DEEPEST, add_gaps, cut, take
-from mi_runner.methods.robustness.lines import bound_outputs, fill_lines
+from mi_runner.methods.robustness.lines import bound_outputs, copy, fill_lines
 
 
 @compiled()
@@ -42,8 +42,11 @@ def largest_difference(nets: Any, output: int, box: Any, slack: float, gap: floa
     bounds = np.full(DEEPEST, np.inf)
     wanted = np.zeros(rows.shape[1])
     wanted[output] = 1.0
-    waiting[0, 0, :n], waiting[1, 0, :n] = box[0], box[1]
-    best = 0.5 * (box[0] + box[1])
+    copy(box[0], waiting[0, 0], n)
+    copy(box[1], waiting[1, 0], n)
+    best = np.empty(n)
+    for i in range(n):
+        best[i] = 0.5 * (box[0][i] + box[1][i])
     reached = _difference_at(nets, output, best, rows)
     top, n_boxes, left = 1, 0, -np.inf
     while top:
@@ -67,12 +70,13 @@ def largest_difference(nets: Any, output: int, box: Any, slack: float, gap: floa
             here = _difference_at(nets, output, tried, rows)
             if here > reached:
                 reached = here
-                best[:] = tried
+                copy(tried, best, n)
         bound = min(bound, bounds[top])
         if bound <= reached + gap:
             continue
         scores = rows[6]
-        scores[:n] = 0.0
+        for i in range(n):
+            scores[i] = 0.0
         add_gaps(nets[0], lines[0], flows, scores, n)
         add_gaps(nets[1], lines[1], flows, scores, n)
         grown = cut(points[0], points[1], scores, n, waiting, top)

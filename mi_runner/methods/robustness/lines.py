@@ -26,6 +26,13 @@ ROUNDED = 4e-16
 
 
 @compiled()
+def copy(source: Any, target: Any, n: int) -> None:
+    """Copies n numbers. Loops compile in a fraction of the time that numpy's expressions take."""
+    for i in range(n):
+        target[i] = source[i]
+
+
+@compiled()
 def value(kind: int, slope: float, z: float) -> float:
     """Returns the activation of z, in float64."""
     if kind == IDENTITY:
