@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,12 +14,15 @@ from mi_runner.methods.circuits.edges import Edges
 ABLATIONS = ("zero", "mean")
 
 
-def random_part(sizes: tuple[int, ...], activation: str = "leaky_relu", seed: int = 0) -> Part:
+def random_part(sizes: tuple[int, ...], activation: str = "leaky_relu", seed: int = 0, last: str | None = None) -> Part:
+    """Returns a part of random weights; `last` is its last activation, where that is another one."""
     draw = torch.Generator().manual_seed(seed)
     layers = [
         Layer(torch.randn(n_out, n_in, generator=draw), torch.randn(n_out, generator=draw), activation, 0.1)
         for n_in, n_out in itertools.pairwise(sizes)
     ]
+    if last is not None:
+        layers[-1] = replace(layers[-1], activation=last)
     return Part(tuple(layers))
 
 
