@@ -14,8 +14,8 @@ from mi_runner.methods.circuits.search import search_circuits as search
 from mi_runner.methods.circuits.sharing import Blocking, Packing, backbone, blocking, packing
 from mi_runner.methods.criteria.judge import criteria
 from mi_runner.methods.matching import match_parts as match
-from mi_runner.methods.shared_circuits import shared_circuits as shared
 from mi_runner.methods.robustness.certify import Certificate, certify
+from mi_runner.methods.shared_circuits import shared_circuits as shared
 from mi_runner.runs.saved_circuits import load_circuits as load
 
 __all__ = [

@@ -78,5 +78,11 @@ class DiscoveryConfig(ExperimentConfig):
     criteria: bool = option(
         False, "also judge each method's circuits by the criteria of experiment=criteria; at most 64 edges"
     )
+    certify: float | None = option(
+        None,
+        "also prove in which boxes around the examples circuits answer as the full network: half of a box's width in "
+        "standard deviations, such as 0.1; null: don't",
+        above=0,
+    )
     truth: str | None = truth_option()
     max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3, at_most=100_000)

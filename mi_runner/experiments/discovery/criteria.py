@@ -26,8 +26,11 @@ from mi_runner.progress import Progress
 AGREEMENT = "agreement"
 """It stands in metrics.csv anyway."""
 
-NAMES = tuple(column for criterion in CRITERIA for column in criterion.columns() if column != AGREEMENT)
-"""The criteria of mi-run with their default noise."""
+RECORDS = tuple(criterion for criterion in CRITERIA if criterion.is_default and criterion.name != AGREEMENT)
+"""The criteria that a run of experiment=criteria has by default."""
+
+NAMES = tuple(column for criterion in RECORDS for column in criterion.columns())
+"""Their names, with the default noise."""
 
 PASSES = 0.99
 """A circuit passes a criterion from here on."""
@@ -59,8 +62,7 @@ def criteria_columns(
     some = circuits[first]
     kept = some.any(1)
     values = {name: np.full(len(some), np.nan) for name in NAMES}
-    records = [criterion for criterion in CRITERIA if criterion.name != AGREEMENT]
-    for name, found in judge(task, bits_of(some[kept]), names=records, progress=progress).values.items():
+    for name, found in judge(task, bits_of(some[kept]), names=RECORDS, progress=progress).values.items():
         values[name][kept] = found
     columns = {name: [None if math.isnan(one) else float(one) for one in values[name]] for name in NAMES}
     return [{name: columns[name][place] for name in NAMES} for place in index.tolist()]

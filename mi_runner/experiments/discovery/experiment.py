@@ -33,7 +33,7 @@ from mi_runner.experiments.common.last_layers import check_last_layers, objectio
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.validity import valid_by
-from mi_runner.experiments.discovery import answers, criteria, figures
+from mi_runner.experiments.discovery import answers, certified, criteria, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, family_of, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
@@ -55,6 +55,7 @@ from mi_runner.experiments.discovery.tables import (
     CRITERIA_TOO,
     DECLARED,
     FEW_EDGES,
+    OF_CERTIFIED,
     OF_DETECTION,
     OF_SMALLEST,
     OF_SUMMARY,
@@ -228,9 +229,9 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     where += [NAMED] if part.has_names else []
     where += [PLANTED] if _knows_truth(setting) else []
     where += [CRITERIA_TOO] if config.criteria else []
-    of_criteria = () if config.criteria else (OF_SMALLEST, BY_REGRET)
+    left_out = [*(() if config.criteria else (OF_SMALLEST, BY_REGRET)), *(() if config.certify else (OF_CERTIFIED,))]
     return Result(
-        [table.filled(tables[table.name], *where) for table in DECLARED.tables if table not in of_criteria],
+        [table.filled(tables[table.name], *where) for table in DECLARED.tables if table not in left_out],
         metrics={"accuracy": judging.accuracy(first), "n_edges": float(edges.n), **_summary(setting, of_first)},
         declared=DECLARED,
         figures=drawn,
@@ -243,7 +244,8 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
             on.words,
         )
         + answers.of_truth(of_first, truth.get(first))
-        + criteria.sentences([row for row in tables["criteria"] if row["output"] == first]),
+        + criteria.sentences([row for row in tables["criteria"] if row["output"] == first])
+        + certified.sentences([row for row in tables["certified"] if row["output"] == first]),
     )
 
 
@@ -305,6 +307,10 @@ def _judged_rows(
             row |= columns
         tables["criteria"] = list(criteria.of_smallest(by_method, tables["metrics"]))
         tables["criteria_by_regret"] = list(criteria.by_regret(tables["metrics"], judged.n_edges))
+    if setting.config.certify is not None:
+        tables["certified"] = certified.certified_rows(
+            judged, by_method, tables["metrics"], setting.config.certify, setting.progress
+        )
     setting.progress.rows("metrics", tables["metrics"])
     compared = answers.compared_methods(judged, by_method, tables["metrics"], is_population=is_population)
     for row, tested in zip(tables["summary"], answers.tested_columns(compared), strict=True):

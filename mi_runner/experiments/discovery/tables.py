@@ -84,7 +84,7 @@ N_FORWARD = Measure(
 OF_CRITERIA = {
     column: f"{criterion.sentence}; empty of the empty circuit, or where nothing can be said"
     for criterion in CRITERIA
-    if criterion.name != "agreement"
+    if criterion.is_default and criterion.name != "agreement"
     for column in criterion.columns()
 }
 """Criterion → what its column of metrics.csv means. The agreement stands there anyway."""
@@ -484,10 +484,41 @@ BY_REGRET = TableType(
     ),
 )
 
+OF_CERTIFIED = TableType(
+    "certified",
+    "Each method's smallest certified circuit: one that is proved to answer as the full network in a box around each "
+    "example",
+    (
+        *OF_METHOD,
+        Note("epsilon", "half of a box's width, in standard deviations of each input"),
+        Note(
+            "n_edges", "edges that the smallest certified circuit of a draw keeps; mean over n_draws_certified", COUNT
+        ),
+        Note("n_draws", "draws of the method", COUNT),
+        Note("n_draws_certified", "of these find a certified circuit; the full one always is", COUNT),
+        Note("n_draws_smaller", "of these find one that isn't the full one", COUNT),
+        Measure(
+            "regret_certified",
+            "mse of that circuit minus the lowest mse of all certified circuits of at most as many edges, mean; empty "
+            "where not all circuits are evaluated",
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        Note(
+            "fewest_certified",
+            "edges of the smallest of all certified circuits; empty where not all are evaluated, or a smaller one is "
+            "undecided",
+            COUNT,
+        ),
+        Note("n_certified", "certified circuits, of all that there are; empty where not all are evaluated", COUNT),
+        Note("n_undecided", "circuits of which it isn't decided; the same", COUNT),
+    ),
+)
+
 DECLARED = Declarations(
     tables=(
         *(METRICS, SUMMARY, STABILITY, SCORES, ANALYSED, CORRELATIONS, EDGES, SIZES, OVERVIEW),
-        *(OF_SMALLEST, BY_REGRET),
+        *(OF_SMALLEST, BY_REGRET, OF_CERTIFIED),
     ),
     summary=(
         share(

@@ -95,7 +95,7 @@ def criteria(
         part: of one output, or of several that answer a class together; `part.output(0)` is that of the first output.
         x: `(N, n_0)`, the test examples as they enter the part; circuits run on their device.
         circuits: `(K,)` uint64, well-formed circuits; those of a search are `search.valid`.
-        names: of criteria, or records; None: all of the package.
+        names: of criteria, or records; None: those that a run has by default.
         kind: what the outputs are.
         ablation: what a left-out edge carries, zero or mean.
         inputs: the family in which `rank` is, all or any.
@@ -203,15 +203,15 @@ def judge(
 
     Args:
         circuits: `(K,)` uint64, well-formed circuits.
-        names: of criteria, or records; None: all of the package.
+        names: of criteria, or records; None: those that a run has by default.
         progress: a step is a criterion, or one of its standard deviations.
 
     Raises:
         ArgumentError: a circuit isn't well formed, or a criterion doesn't give one number in 0..1 for each circuit.
     """
-    records = [
-        one if isinstance(one, Criterion) else criterion_of(one) for one in (CRITERIA if names is None else names)
-    ]
+    if names is None:
+        names = [criterion for criterion in CRITERIA if criterion.is_default]
+    records = [one if isinstance(one, Criterion) else criterion_of(one) for one in names]
     is_formed = CircuitSpace(task.part.sizes, "any").in_a_word().are_well_formed(circuits)
     if not is_formed.all():
         remedy = "Each hidden neuron has an incoming edge exactly if it has an outgoing one, and an edge is kept."

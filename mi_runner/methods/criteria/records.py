@@ -119,6 +119,12 @@ CRITERIA = (
         is_default=True,
     ),
     Criterion(
+        "certified",
+        "share of the test examples in whose box, 0.1 standard deviations of each input to both sides, the circuit is "
+        "proved to answer as the full network",
+        "mi_runner.methods.robustness.criterion:certified",
+    ),
+    Criterion(
         PARSIMONY,
         "share of the edges that the circuit leaves out",
         f"{_ROOM}.answers:parsimony",
