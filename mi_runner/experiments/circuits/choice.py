@@ -18,7 +18,7 @@ from mi_runner.experiments.common.circuit_search import (
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
 from mi_runner.experiments.common.sentences import lasting
 from mi_runner.methods.circuits.census import seconds_of_census
-from mi_runner.methods.circuits.edges import WORD
+from mi_runner.methods.circuits.codes import why_without_codes
 from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
 from mi_runner.methods.circuits.sampling.sample import seconds_of_sample
@@ -87,8 +87,10 @@ def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, float, str
     if config.part is not None:
         return chosen("census")
     exact = "table" if n <= config.max_table_rows else "census"
-    if exact == "census" and not (space.n_hidden and space.edges.fit_in_a_word):
+    if exact == "census" and not space.n_hidden:
         return chosen("sample", " (experiment.method=auto: they don't fit into a table)")
+    if exact == "census" and (without := why_without_codes(space)) is not None:
+        return chosen("sample", f" (experiment.method=auto: they don't fit into a table, and {without})")
     seconds = _seconds(exact, asked, examples)
     if seconds <= config.budget:
         return exact, seconds, ""
@@ -159,8 +161,9 @@ def refused(
         return f"{typed}: {have}, more than experiment.max_table_rows={most}.", [*auto, *larger]
     if config.method in (CircuitMethod.census, CircuitMethod.halves) and not space.n_hidden:
         return f"{typed} takes a hidden layer, and {named_space(space)} have none.", auto
-    if (config.method is CircuitMethod.census or config.part is not None) and not space.edges.fit_in_a_word:
-        return f"a census takes at most {WORD} edges, and {named_space(space)} have {space.n_edges}.", auto
+    is_census = config.method is CircuitMethod.census or config.part is not None
+    if is_census and (without := why_without_codes(space)) is not None:
+        return f"{without}.", auto
     if config.method is CircuitMethod.halves and space.sizes[-1] > 1:
         return f"{typed} takes one output, and {named_space(space)} have {space.sizes[-1]}.", auto
     if config.method is CircuitMethod.census and config.part is None and n > MOST_CIRCUITS:

@@ -184,16 +184,19 @@ def _values(part: Part, values: np.ndarray, masks: np.ndarray, layer: int, means
 def with_tails(space: CircuitSpace, prefixes: np.ndarray, tails: np.ndarray) -> np.ndarray:
     """Returns circuits `(K,)`, bits, from their prefixes `(K,)`, bits, and their tails `(K,)` uint64.
 
-    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64, for of
-    more all circuits can't be looked at.
+    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64.
     """
     whole: np.ndarray = prefixes | tails.astype(prefixes.dtype) << space.offsets[-2]
     return whole
 
 
 def tails_of(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`."""
-    return (circuits >> space.offsets[-2]).astype(np.uint64)
+    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`.
+
+    Of a longer tail these are the first 64 edges: before one output those into the last hidden layer, where a census
+    can be taken, and the others follow from them.
+    """
+    return (circuits >> space.offsets[-2] & (1 << WORD) - 1).astype(np.uint64)
 
 
 def tail_offsets(space: CircuitSpace) -> np.ndarray:
