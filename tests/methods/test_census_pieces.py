@@ -55,7 +55,9 @@ def test_pieces_add_up_to_the_whole(
         assert np.array_equal(sum(one.counts for one in found), table.counts)
         assert np.array_equal(sum(one.edge_counts for one in found), table.edge_counts)
         whole = search_circuits(part, examples, **options, max_table_rows=0, most_listed=30)
-        assert np.array_equal(first_in_order(table.space, np.concatenate([one.valid for one in found]), 0, 30), whole.valid)
+        assert np.array_equal(
+            first_in_order(table.space, np.concatenate([one.valid for one in found]), 0, 30), whole.valid
+        )
 
 
 def test_pieces_that_get_the_same_draw_list_circuits_of_one_order() -> None:

@@ -24,6 +24,7 @@ from mi_runner.methods.circuits.codes import check_codes, circuits_with, codes_o
 from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels.census import count_items
+from mi_runner.methods.circuits.kernels.lanes import LANES
 from mi_runner.methods.circuits.kernels.random_order import codes_at, ranks_of
 from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece
 from mi_runner.methods.circuits.prefixes import Prefixes, kernel_layers, prefixes_of
@@ -54,6 +55,15 @@ takes up to eight times as long, a trained 4-4-4-1 a third, because more of its 
 
 FIRST = 60
 """Of so many distinct examples each is nearly a block of its own."""
+
+FEW_CHOICES = 8
+"""A circuit takes more time where a neuron of the last hidden layer has fewer choices: sixteen are decided at once."""
+
+SECONDS_OF_NODE = 0.2e-3
+"""Seconds that the choices of edges below a node take, into a hidden layer but the last; one thread makes them."""
+
+MOST_WITH_NODES = 10**18
+"""Of more circuits the time of nodes isn't counted, which is long to compute."""
 
 N_CORES = 2
 """The estimate is that of so many cores, on every machine."""
@@ -142,7 +152,17 @@ def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -
     """
     of_first, of_example = SECONDS_OF_FIRST[has_several], SECONDS_OF_EXAMPLE[has_several]
     of_circuit = of_first * min(n_distinct, FIRST) + of_example * n_distinct
-    return min(space.count(), MOST_TIMED) * of_circuit / N_CORES
+    n_choices = 1 + (2 ** space.sizes[-3] - 1) * (2 ** space.sizes[-1] - 1)
+    lanes = LANES / n_choices if n_choices < FEW_CHOICES else 1.0
+    return min(space.count(), MOST_TIMED) * of_circuit * lanes / N_CORES + SECONDS_OF_NODE * _nodes(space)
+
+
+def _nodes(space: CircuitSpace) -> int:
+    """Returns how many nodes are looked at one by one: those behind the inputs and above the prefixes."""
+    if space.count() > MOST_WITH_NODES:
+        return 0
+    roots = sum(space.ways_to(0).values()) - 1 if len(space.sizes) > 3 else 0
+    return roots + sum(sum(space.ways_to(depth).values()) for depth in range(1, len(space.sizes) - 3))
 
 
 def first_in_order(space: CircuitSpace, circuits: np.ndarray, salt: int, most: int) -> np.ndarray:

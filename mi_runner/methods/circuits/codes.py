@@ -49,8 +49,9 @@ class _Terms:
 
 
 def why_without_codes(space: CircuitSpace) -> str | None:
-    """Returns why a census can't name the circuits of a space with a hidden layer, as a sentence without its end; None if
-    it can.
+    """Returns why a census can't name the circuits of a space with a hidden layer, without a full stop.
+
+    None if it can.
     """
     if space.edges.fit_in_a_word:
         return None
@@ -62,7 +63,8 @@ def why_without_codes(space: CircuitSpace) -> str | None:
     if (n := 1 + (2**n_in - 1) * (2**n_out - 1)) > MOST_CHOICES:
         return f"{more} {MOST_CHOICES:,} choices of a neuron of the last hidden layer; {have} and {large(n)} choices"
     if n_out > 1 and (n := n_neurons * (n_in + n_out)) > WORD:
-        return f"{more} {WORD} edges into and out of the last hidden layer before several outputs; {have}, {n} of them there"
+        there = "into and out of the last hidden layer before several outputs"
+        return f"{more} {WORD} edges {there}; {have}, {n} of them there"
     return None
 
 

@@ -105,12 +105,17 @@ def prefixes_of(
     """
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
     first = every_input if space.inputs == "all" else 1
-    used = np.array(range(first, every_input + 1), dtype=np.int64 if n < WORD else object)
-    index = np.tile(np.arange(n), (len(used), 1))
-    roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
+    vectors = np.ascontiguousarray(x.T)
+
+    def roots(at: int) -> Prefixes:
+        used = np.array(range(at, min(at + NODES_AT_ONCE, every_input + 1)), dtype=np.int64 if n < WORD else object)
+        index = np.tile(np.arange(n), (len(used), 1))
+        return Prefixes(space.edges.bits([0] * len(used)), used, vectors, index)
+
     batch: list[Prefixes] = []
     missing = most
-    for nodes in _below(part, space, _kept(roots, 0, chosen), 0, means, chosen):
+    blocks = (_kept(roots(at), 0, chosen) for at in range(first, every_input + 1, NODES_AT_ONCE))
+    for nodes in itertools.chain.from_iterable(_below(part, space, block, 0, means, chosen) for block in blocks):
         while len(nodes):
             batch.append(nodes.kept(slice(missing)))
             nodes, missing = nodes.kept(slice(missing, None)), missing - len(batch[-1])
