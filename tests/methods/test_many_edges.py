@@ -239,26 +239,36 @@ def enumerated(space: CircuitSpace) -> list[int]:
 
 
 def thin_part(sizes: tuple[int, ...]) -> Two:
-    """Random weights, but a single neuron hands on the value of the single one before it."""
-    part = random_part(sizes, [*["leaky_relu"] * (len(sizes) - 2), "identity"], seed=3)
-    layers = [
+    """Random weights, but a single neuron hands on the value of the single one before it; outputs vary by about 2."""
+    part, draw = random_part(sizes, [*["leaky_relu"] * (len(sizes) - 2), "identity"], seed=3), torch.Generator()
+    *layers, last = [
         replace(layer, weight=torch.ones(1, 1), bias=torch.zeros(1), activation="identity")
         if layer.weight.shape == (1, 1)
-        else replace(layer, weight=layer.weight / max(1, layer.weight.shape[1]) ** 0.5)
+        else replace(layer, weight=layer.weight / layer.weight.shape[1] ** 0.5, slope=0.4)
         for layer in part.layers
     ]
-    part = Part(tuple(layers))
+    x = torch.randn(30, sizes[0], generator=draw.manual_seed(1))
+    outputs = Part((*layers, last))(x)
+    scale = 2 / outputs.std(0)
+    last = replace(last, weight=last.weight * scale[:, None], bias=(last.bias - outputs.mean(0)) * scale)
+    part = Part((*layers, last))
     if sizes[-1] == 1:
-        examples = examples_of(part, 30)
-        return part, replace(examples, target=examples.full.round())
-    x = torch.randn(30, sizes[0], generator=torch.Generator().manual_seed(1))
+        return part, CircuitExamples(x, part(x)[:, 0].round(), part(x)[:, 0])
     return part, CircuitExamples(x, part(x).argmax(1), part(x))
 
 
-def median_of(part: Part, examples: CircuitExamples, every: np.ndarray, ablation: str) -> tuple[np.ndarray, int]:
-    """The correct answers of circuits, each by a pass with masked weights; and the fewest of the better half."""
-    found = CircuitMeasures.joined(list(measure_by_tensors(part, examples, every, ablation=ablation)))
-    return found.n_correct, int(np.median(found.n_correct))
+def answered(two: Two, every: np.ndarray, ablation: str = "zero", inputs: str = "all") -> tuple[np.ndarray, int]:
+    """The correct answers of all circuits, and the fewest of the better half.
+
+    Those of the table, which adds up in the census's order. By passes with masked weights, sums differ in the last
+    digits of float32, and of 30 answers of 50,625 circuits a few are as near to a tie.
+    """
+    table = CircuitMeasures.joined(list(measure(*two, ablation=ablation, inputs=inputs))).sorted()
+    passes = CircuitMeasures.joined(list(measure_by_tensors(*two, every, ablation=ablation)))
+    assert table.circuit.tolist() == every.tolist()
+    assert np.allclose(table.squares, passes.squares, rtol=1e-3, atol=1e-4)
+    assert np.count_nonzero(table.n_correct != passes.n_correct) <= len(every) / 200
+    return table.n_correct, int(np.median(table.n_correct))
 
 
 @pytest.mark.parametrize(("sizes", "inputs"), THIN)
@@ -268,7 +278,7 @@ def test_a_census_of_more_than_64_edges_is_a_plain_enumeration(
     space, (part, examples) = CircuitSpace(sizes, inputs), thin_part(sizes)
     every = space.edges.bits(enumerated(space))
     assert space.n_edges > 64 and len(every) == space.count() > 5
-    right, least = median_of(part, examples, every, ablation)
+    right, least = answered((part, examples), every, ablation, inputs)
     found, listed = take_census(part, examples, least, 10**6, ablation=ablation, inputs=inputs)
     expected = np.zeros_like(found.counts)
     np.add.at(expected, (space.n_active(every), n_kept(every), right), 1)
@@ -307,7 +317,7 @@ def test_pieces_of_a_census_of_many_edges_are_the_whole(most: int, monkeypatch: 
     monkeypatch.setattr(pieces, "TASKS_OF_PIECE", 20)
     sizes = THIN[1][0]
     space, (part, examples) = CircuitSpace(sizes), thin_part(sizes)
-    _, least = median_of(part, examples, space.edges.bits(enumerated(space)), "zero")
+    _, least = answered((part, examples), space.edges.bits(enumerated(space)))
     whole, listed = take_census(part, examples, least, most, salt=5)
     found = [take_census(part, examples, least, most, salt=5, piece=(number, 3)) for number in (1, 2, 3)]
     assert min(one.counts.sum() for one, _ in found) > 1000
@@ -331,41 +341,40 @@ def test_the_sample_of_a_census_of_many_edges_is_uniform() -> None:
 def test_more_than_64_edges_into_and_out_of_the_last_hidden_layer(ablation: str) -> None:
     """A piece of 1-33-1: its circuits are one set of the 33 neurons each."""
     part = random_part((1, 33, 1), ["leaky_relu", "identity"], seed=3)
-    part = Part((part.layers[0], replace(part.layers[1], weight=part.layers[1].weight / 4)))
-    examples = replace(examples_of(part, 4), valid_by="agreement")
-    options = {"accuracy_threshold": 0.99, "ablation": ablation, "most_listed": 10**6}
-    found = count_circuits(part, examples, piece=(9, 2**10), **options)
+    part = Part((part.layers[0], replace(part.layers[1], weight=2 * part.layers[1].weight)))
+    examples = replace(examples_of(part, 6), valid_by="agreement")
+    found = count_circuits(part, examples, accuracy_threshold=0.99, ablation=ablation, piece=(9, 2**14))
     n_circuits, n_valid = found.n_circuits, found.n_valid
-    assert found.space.n_edges == 66 and abs(n_circuits / 2**23 - 1) < 0.02 and 1000 < n_valid < 10**6
+    assert found.space.n_edges == 66 and abs(n_circuits / 2**19 - 1) < 0.02 and 100 < n_valid < 10**6
     every = found.listed.circuit
     assert found.is_valid.all() and len(set(every.tolist())) == n_valid == len(found.valid)
     assert found.space.are_well_formed(every).all()
-    again = CircuitMeasures.joined(list(measure_by_tensors(part, examples, every[::50], ablation=ablation)))
-    assert (again.n_agreeing == 4).all()
-    assert np.allclose(again.squares, found.listed.squares[::50], rtol=1e-3, atol=1e-6)
+    again = CircuitMeasures.joined(list(measure_by_tensors(part, examples, every[::5], ablation=ablation)))
+    assert (again.n_agreeing == 6).all()
+    assert np.allclose(again.squares, found.listed.squares[::5], rtol=1e-3, atol=1e-6)
     assert np.array_equal(found.space.edge_counts(every), found.edge_counts)
 
 
 def test_a_sample_of_thin_layers_has_the_number_of_the_census_in_its_interval() -> None:
-    sizes = (1, 8, *[1] * 35, 13, 1)
+    sizes = (1, 6, *[1] * 40, 12, 1)
     part, examples = thin_part(sizes)
-    counted = count_circuits(part, examples, accuracy_threshold=0.6, most_listed=0)
-    assert counted.space.n_edges > 64 and counted.n_circuits == 255 * 8191
-    draw = torch.Generator().manual_seed(7)
-    sampled = sample_circuits(part, examples, accuracy_threshold=0.6, samples=20_000, generator=draw)
+    counted = count_circuits(part, examples, accuracy_threshold=0.3, most_listed=0)
+    assert counted.space.n_edges > 64 and counted.n_circuits == 63 * 4095
+    draw = torch.Generator().manual_seed(1)
+    sampled = sample_circuits(part, examples, accuracy_threshold=0.3, samples=20_000, generator=draw)
     assert 0 < sampled.n_valid.low < counted.n_valid < sampled.n_valid.high < 2 * counted.n_valid
 
 
 def test_what_a_census_of_many_edges_refuses() -> None:
     for sizes, text in (
-        ((6, 8, 8, 1), "at most 9.22·10¹⁸ codes, and layers of 6-8-8-1 neurons have 120 edges and 2.59·10³³ codes."),
+        ((6, 8, 8, 1), "at most 9.22·10¹⁸ codes, and layers of 6-8-8-1 neurons have 120 edges and 4.92·10³³ codes."),
         ((24, 2, 1, 24, 1, 1), "65,536 choices of a neuron of the last hidden layer; layers of .* have 123"),
         ((1, 20, 3), "64 edges into and out of the last hidden layer before several outputs; layers of 1-20-3"),
     ):
         part = random_part(sizes, ["relu"] * (len(sizes) - 1))
         x = torch.rand(3, sizes[0])
         with pytest.raises(ArgumentError, match=text):
-            take_census(part, CircuitExamples(x, torch.zeros(3), part(x)), 1, 1)
+            take_census(part, CircuitExamples(x, torch.zeros(3), part(x).squeeze(1)), 1, 1)
 
 
 # --- what is said of valid circuits ----------------------------------------------------------------------------------

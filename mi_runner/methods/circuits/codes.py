@@ -157,7 +157,8 @@ def circuits_with(space: CircuitSpace, codes: np.ndarray) -> np.ndarray:
 
 
 def _circuits_with(space: CircuitSpace, codes: np.ndarray) -> np.ndarray:
-    masks, has_all = [], space.inputs == "all"
+    masks: list[np.ndarray] = []
+    has_all = space.inputs == "all"
     active: np.ndarray = np.full((len(codes), space.sizes[0]), fill_value=has_all)
     for units, radix, (n_out, _) in zip(_units(space), _radices(space), space.edges.shapes, strict=True):
         targets = codes[:, None] // units % np.uint64(radix) + active  # (K, in): of each source, as bits
