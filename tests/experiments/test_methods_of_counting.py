@@ -105,8 +105,12 @@ def test_auto_draws_a_sample_where_no_exact_method_fits_into_the_budget(caplog: 
 
 def of(sizes: tuple[int, ...], **options: Any) -> Setting[CircuitsConfig]:
     torch.manual_seed(3)
-    data, given = values(20), {"pairs": False, "shared": False, "accuracy_threshold": 0.1} | options
-    return Setting(CircuitsConfig(**given), TrainingOptions(), MLP(list(sizes), nn.ReLU).eval(), data)
+    model, data = MLP(list(sizes), nn.LeakyReLU), values(20)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 5  # so that answers differ from circuit to circuit
+    given = {"pairs": False, "shared": False, "valid": Valid.agreement, "accuracy_threshold": 0.3} | options
+    return Setting(CircuitsConfig(**given), TrainingOptions(), model.eval(), data)
 
 
 def test_a_census_without_codes_is_refused_and_auto_samples(caplog: pytest.LogCaptureFixture) -> None:
