@@ -21,8 +21,8 @@ from mi_runner.errors import ArgumentError
 from mi_runner.experiments.common.circuit_picture import output_picture
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.chance_overlap import chance_overlap
+from mi_runner.methods.circuits import census, pieces
 from mi_runner.methods.circuits import minimality as minimality_module
-from mi_runner.methods.circuits import pieces
 from mi_runner.methods.circuits.census import first_in_order, take_census
 from mi_runner.methods.circuits.circuit import Circuit, pair_shares
 from mi_runner.methods.circuits.codes import circuits_with, codes_of, n_codes
@@ -331,15 +331,19 @@ def test_the_sample_of_a_census_of_many_edges_is_uniform() -> None:
     """Chi-squared over 511 circuits, all valid: in 200 orders each is listed about equally often."""
     space, (part, examples) = CircuitSpace(WIDE), thin_part(WIDE)
     assert space.count() == 511
-    listed = np.concatenate([take_census(part, examples, 0, 50, salt=salt)[1] for salt in range(200)])
+    listed = np.concatenate([take_census(part, examples, 0, 50, salt=salt)[1] for salt in range(100)])
     often = np.array([int((listed == circuit).sum()) for circuit in enumerated(space)])
-    mean, share = 200 * 50 / 511, 50 / 511
-    assert often.sum() == 200 * 50
+    mean, share = 100 * 50 / 511, 50 / 511
+    assert often.sum() == 100 * 50
     assert abs(((often - mean) ** 2).sum() / (mean * (1 - share)) / 511 - 1) < 4 * (2 / 511) ** 0.5
 
 
-def test_more_than_64_edges_into_and_out_of_the_last_hidden_layer(ablation: str) -> None:
+def test_more_than_64_edges_into_and_out_of_the_last_hidden_layer(
+    ablation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A piece of 1-33-1: its circuits are one set of the 33 neurons each."""
+    monkeypatch.setattr(pieces, "TASKS_OF_PIECE", 1)  # of fewer neurons
+    monkeypatch.setattr(census, "ITEMS_OF_THREAD", 1)
     part = random_part((1, 33, 1), ["leaky_relu", "identity"], seed=3)
     part = Part((part.layers[0], replace(part.layers[1], weight=2 * part.layers[1].weight)))
     examples = replace(examples_of(part, 6), valid_by="agreement")
@@ -368,13 +372,22 @@ def test_a_sample_of_thin_layers_has_the_number_of_the_census_in_its_interval() 
 def test_what_a_census_of_many_edges_refuses() -> None:
     for sizes, text in (
         ((6, 8, 8, 1), "at most 9.22·10¹⁸ codes, and layers of 6-8-8-1 neurons have 120 edges and 4.92·10³³ codes."),
-        ((24, 2, 1, 24, 1, 1), "65,536 choices of a neuron of the last hidden layer; layers of .* have 123"),
-        ((1, 20, 3), "64 edges into and out of the last hidden layer before several outputs; layers of 1-20-3"),
+        ((24, 2, 1, 24, 1, 1), "65,536 choices of a neuron of the last hidden layer; layers of .* neurons have 99"),
+        ((1, 20, 3), "at most 64 edges lead into and out of the last hidden layer, and layers of 1-20-3 .* have 80"),
     ):
-        part = random_part(sizes, ["relu"] * (len(sizes) - 1))
+        part = random_part(sizes, ["relu"] * (len(sizes) - 2) + ["identity"])
         x = torch.rand(3, sizes[0])
+        target = part(x)[:, 0].round() if sizes[-1] == 1 else part(x).argmax(1)
         with pytest.raises(ArgumentError, match=text):
-            take_census(part, CircuitExamples(x, torch.zeros(3), part(x).squeeze(1)), 1, 1)
+            take_census(part, CircuitExamples(x, target, part(x).squeeze(1)), 1, 1)
+
+
+def test_a_table_of_several_outputs_has_at_most_64_edges_at_the_last_hidden_layer() -> None:
+    """1-5-1-60: all 31 circuits keep the 60 edges of the outputs, and 65 edges meet at the last hidden layer."""
+    part = random_part((1, 5, 1, 60), ["relu", "relu", "identity"])
+    x = torch.rand(3, 1)
+    with pytest.raises(ArgumentError, match="lead into and out of the last hidden layer, and layers of 1-5-1-60"):
+        list(measure(part, CircuitExamples(x, torch.tensor([0, 1, 2]), part(x))))
 
 
 # --- what is said of valid circuits ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.edges import WORD, bits_of, rows_of
+from mi_runner.methods.circuits.prefixes import why_long_tails
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.whole_numbers import large
 
@@ -55,17 +56,14 @@ def why_without_codes(space: CircuitSpace) -> str | None:
     """
     if space.edges.fit_in_a_word:
         return None
-    n_in, n_neurons, n_out = space.sizes[-3:]
+    n_in, _, n_out = space.sizes[-3:]
     have = f"layers of {'-'.join(map(str, space.sizes))} neurons have {space.n_edges:,} edges"
     more = f"a census of more than {WORD} edges takes at most"
     if (n := n_codes(space)) > MOST_CODES:
         return f"{more} {large(MOST_CODES)} codes, and {have} and {large(n)} codes"
     if (n := 1 + (2**n_in - 1) * (2**n_out - 1)) > MOST_CHOICES:
         return f"{more} {MOST_CHOICES:,} choices of a neuron of the last hidden layer; {have} and {large(n)} choices"
-    if n_out > 1 and (n := n_neurons * (n_in + n_out)) > WORD:
-        there = "into and out of the last hidden layer before several outputs"
-        return f"{more} {WORD} edges {there}; {have}, {n} of them there"
-    return None
+    return why_long_tails(space)
 
 
 def check_codes(space: CircuitSpace) -> None:
@@ -165,5 +163,5 @@ def _circuits_with(space: CircuitSpace, codes: np.ndarray) -> np.ndarray:
         if masks or has_all:
             targets[~active] = 0
         masks.append((targets[:, None, :] >> np.arange(n_out, dtype=np.uint64)[:, None] & np.uint64(1)).astype(bool))
-        active = masks[-1].any(2)
+        active = np.any(masks[-1], axis=2)
     return bits_of(rows_of(masks))

@@ -204,6 +204,22 @@ def tails_of(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
     return (circuits >> space.offsets[-2] & (1 << WORD) - 1).astype(np.uint64)
 
 
+def why_long_tails(space: CircuitSpace) -> str | None:
+    """Returns why circuits have no tails of one word, without a full stop; None if they have.
+
+    Of one output the edges out of the last hidden layer follow from those into it, which fit wherever all circuits can
+    be looked at.
+    """
+    n_in, n_neurons, n_out = space.sizes[-3:]
+    if n_out == 1 or (n := n_neurons * (n_in + n_out)) <= WORD:
+        return None
+    named = "-".join(map(str, space.sizes))
+    return (
+        f"before several outputs circuits are evaluated one by one where at most {WORD} edges lead into and out of the "
+        f"last hidden layer, and layers of {named} neurons have {n} there"
+    )
+
+
 def tail_offsets(space: CircuitSpace) -> np.ndarray:
     """Returns the bits of a tail at which the last hidden layer's and the outputs' edges begin, `(2,)` int64."""
     return np.array(space.offsets[-2:], dtype=np.int64) - space.offsets[-2]
