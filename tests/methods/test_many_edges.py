@@ -28,7 +28,7 @@ from mi_runner.methods.circuits.circuit import Circuit, pair_shares
 from mi_runner.methods.circuits.codes import circuits_with, codes_of, n_codes
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.drawing import draw_circuits
-from mi_runner.methods.circuits.edges import Edges, as_bits, bits_of, n_kept, words_of
+from mi_runner.methods.circuits.edges import Edges, among, as_bits, bits_of, n_kept, words_of
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import circuits_of_family, count_family, nonzero_edges, search_family
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_one, measure_some
@@ -106,6 +106,8 @@ def test_bits_of_any_integers_and_their_words() -> None:
     assert words_of(as_bits([7]), 3).tolist() == [[7, 0, 0]]
     with pytest.raises(OverflowError):
         as_bits([2**64], 64)
+    for more in (0, 2**70):
+        assert among(as_bits([5, more + 7, 9]), as_bits([9, more + 7])).tolist() == [False, True, True]
 
 
 # --- the space -------------------------------------------------------------------------------------------------------
