@@ -24,7 +24,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.edges import n_kept
+from mi_runner.methods.circuits.edges import among, n_kept
 from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.random_overlap import mean_overlap
 from mi_runner.methods.circuits.search import CircuitSearch
@@ -107,7 +107,7 @@ class ValidCircuits:
     def are_valid(self, circuits: np.ndarray) -> np.ndarray | None:
         """Returns whether each of the circuits is valid; None if that isn't known."""
         if self.lists_all:
-            return np.isin(circuits, self.listed)
+            return among(circuits, self.listed)
         if self.evaluate is None:
             return None
         valid = self.space.are_well_formed(circuits)
@@ -366,7 +366,7 @@ def _common(first: ValidCircuits, second: ValidCircuits, named: np.ndarray, back
 def _membership(circuits: np.ndarray, n_edges: int) -> AreValid:
     """Returns a function that says which circuits are among these, by a table of all sets of edges if there are few."""
     if n_edges > MOST_BITS:
-        return lambda asked: np.isin(asked, circuits)
+        return lambda asked: among(asked, circuits)
     table = np.zeros(1 << n_edges, dtype=bool)
     table[circuits] = True
     return lambda asked: table[asked]

@@ -40,7 +40,7 @@ from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kernels.activations import activate
-from mi_runner.methods.circuits.kernels.random_order import circuits_of
+from mi_runner.methods.circuits.kernels.random_order import codes_at
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.overlaps import overlaps
@@ -478,7 +478,7 @@ def test_a_place_in_the_random_order_gives_its_circuit_back() -> None:
     circuits = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
     for salt in (0, 12345, 2**64 - 1):
         places = np.array([place(circuit, salt) for circuit in circuits.tolist()], dtype=np.uint64)
-        assert np.array_equal(circuits_of(places, np.uint64(salt)), circuits)
+        assert np.array_equal(codes_at(places, np.uint64(salt)), circuits)
 
 
 def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:

@@ -103,18 +103,46 @@ def test_auto_draws_a_sample_where_no_exact_method_fits_into_the_budget(caplog: 
     assert run("auto", max_table_rows=10).tables["metrics"][0]["method"] == "census"
 
 
-def test_a_census_takes_at_most_64_edges_and_auto_samples_more() -> None:
+def of(sizes: tuple[int, ...], **options: Any) -> Setting[CircuitsConfig]:
     torch.manual_seed(3)
-    model, data = MLP([6, 8, 8, 1], nn.ReLU).eval(), values(20)
+    model, data = MLP(list(sizes), nn.LeakyReLU), values(20)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 5  # so that answers differ from circuit to circuit
+    given = {"pairs": False, "shared": False, "valid": Valid.agreement, "accuracy_threshold": 0.3} | options
+    return Setting(CircuitsConfig(**given), TrainingOptions(), model.eval(), data)
 
-    def of(**options: Any) -> Setting[CircuitsConfig]:
-        return Setting(CircuitsConfig(last_layers=3, **options), TrainingOptions(), model, data)
 
+def test_a_census_without_codes_is_refused_and_auto_samples(caplog: pytest.LogCaptureFixture) -> None:
+    wide = {"sizes": (6, 8, 8, 1), "last_layers": 3}
+    why = "a census of more than 64 edges takes at most 9.22·10¹⁸ codes, and layers of 6-8-8-1 neurons have 120 edges"
     for options in ({"method": CircuitMethod.census}, {"parts": 9, "part": 1}):
-        with pytest.raises(
-            ConfigError, match="a census takes at most 64 edges, and layers of 6-8-8-1 neurons have 120"
-        ):
-            circuits.check(of(**options))
-    circuits.check(of())
-    row = circuits.run(of(accuracy_threshold=0.01, samples=1_000)).tables["metrics"][0]
+        with pytest.raises(ConfigError, match=f"{why} and 4.92·10³³ codes. Type experiment.method=auto"):
+            circuits.check(of(**wide, **options))
+    circuits.check(of(**wide))
+    caplog.set_level("INFO")
+    row = circuits.run(of(**wide, samples=1_000)).tables["metrics"][0]
     assert row["method"] == "sample" and row["n_circuits"] == CircuitSpace((6, 8, 8, 1)).count()
+    assert f"(experiment.method=auto: they don't fit into a table, and {why}" in caplog.text
+
+
+def test_thin_layers_of_more_than_64_edges_have_a_census() -> None:
+    """60-1-3-3-1 has 75 edges and 511 circuits: all in a table, or counted, each of them listed, or a sample."""
+    thin = {"sizes": (6, 60, 1, 3, 3, 1), "last_layers": 4}
+    table, census, typed, few = (
+        circuits.run(of(**thin, **options))
+        for options in ({}, {"max_table_rows": 510}, {"method": CircuitMethod.census}, {"max_table_rows": 5})
+    )
+    methods = [result.tables["metrics"][0]["method"] for result in (table, census, typed, few)]
+    assert methods == ["table", "census", "census", "census"]
+    for result in (census, typed, few):
+        for name in ("census", "edges", "accuracy"):
+            assert result.tables[name] == table.tables[name]
+        circuits_of_both = result.tables["circuits"].merge(table.tables["circuits"], on="circuit")
+        assert len(circuits_of_both) == len(result.tables["circuits"])
+        assert (circuits_of_both["accuracy_x"] == circuits_of_both["accuracy_y"]).all()
+    valid = table.tables["circuits"][table.tables["circuits"]["valid"]]
+    assert 5 < len(valid) < 511 and len(few.tables["circuits"]) == 5
+    for result in (census, typed):
+        assert result.tables["circuits"]["circuit"].tolist() == valid["circuit"].tolist()
+        assert result.tables["circuits"]["minimality"].tolist() == valid["minimality"].tolist()

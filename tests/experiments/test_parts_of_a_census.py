@@ -30,6 +30,14 @@ from tests.small_data import classes, values
 
 PARTS = 3
 
+THIN = {
+    "sizes": (6, 70, 1, 3, 3, 1),
+    "last_layers": 4,
+    "accuracy_threshold": 0.9,
+    "valid": Valid.agreement,
+}
+"""85 edges and 511 circuits, of which 248 are valid."""
+
 
 def setting(data: Dataset | None = None, sizes: Sequence[int] = (6, 4, 2, 2, 1), **options: Any) -> Setting:
     torch.manual_seed(4)
@@ -88,8 +96,10 @@ def assert_equal(found: Result, expected: Result) -> None:
         {"table": CircuitTable.none},
         {"judge_on": JudgeOn.half},
         {"accuracy_threshold": 1.0},
+        THIN,
+        THIN | {"max_table_rows": 50},
     ],
-    ids=["all", "mean", "sample", "shared", "none", "half", "no circuit"],
+    ids=["all", "mean", "sample", "shared", "none", "half", "no circuit", "85 edges", "85 edges, sample"],
 )
 def test_the_whole_is_that_of_one_run(options: dict[str, Any], tmp_path: Path) -> None:
     given = setting(**options)

@@ -173,5 +173,13 @@ def test_the_time_of_a_census_is_estimated() -> None:
     assert seconds_of_census(space, 4, has_several=False) == pytest.approx(94_591 * 4 * 0.56e-9 / 2)
     assert seconds_of_census(space, 100, has_several=False) == pytest.approx(94_591 * (60 * 0.56 + 0.4) * 1e-9 / 2)
     assert seconds_of_census(space, 100, has_several=True) == pytest.approx(94_591 * (60 * 0.99 + 3.6) * 1e-9 / 2)
+    # Two choices of a neuron of the last hidden layer fill two of sixteen lanes. 1-3-1-2-1 has seven nodes between its
+    # root and its prefixes, and the family any of 3-1-2-1 seven roots, of which the first one isn't counted.
+    thin = seconds_of_census(CircuitSpace((1, 9, 1)), 4, has_several=False)
+    assert thin == pytest.approx(511 * 4 * 0.56e-9 / 2 * 8)
+    deep = seconds_of_census(CircuitSpace((1, 3, 1, 2, 1)), 4, has_several=False)
+    assert deep == pytest.approx(21 * 4 * 0.56e-9 / 2 * 8 + 7 * 0.2e-3)
+    roots = seconds_of_census(CircuitSpace((3, 1, 2, 1), "any"), 4, has_several=False)
+    assert roots == pytest.approx(21 * 4 * 0.56e-9 / 2 * 8 + 6 * 0.2e-3)
     # A space with more circuits than a float can hold has a time that is finite.
     assert 1e270 < seconds_of_census(CircuitSpace((40, 40, 1)), 10**4, has_several=False) < float("inf")

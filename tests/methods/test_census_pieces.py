@@ -55,7 +55,9 @@ def test_pieces_add_up_to_the_whole(
         assert np.array_equal(sum(one.counts for one in found), table.counts)
         assert np.array_equal(sum(one.edge_counts for one in found), table.edge_counts)
         whole = search_circuits(part, examples, **options, max_table_rows=0, most_listed=30)
-        assert np.array_equal(first_in_order(np.concatenate([one.valid for one in found]), 0, 30), whole.valid)
+        assert np.array_equal(
+            first_in_order(table.space, np.concatenate([one.valid for one in found]), 0, 30), whole.valid
+        )
 
 
 def test_pieces_that_get_the_same_draw_list_circuits_of_one_order() -> None:
@@ -68,7 +70,7 @@ def test_pieces_that_get_the_same_draw_list_circuits_of_one_order() -> None:
     whole = count_circuits(part, examples, **options, generator=drawn())
     lists = [count_circuits(part, examples, **options, generator=drawn(), piece=(i, 2)).valid for i in (1, 2)]
     assert len(whole.valid) == 9 and not np.array_equal(whole.valid, count_circuits(part, examples, **options).valid)
-    assert np.array_equal(first_in_order(np.concatenate(lists), salt_of(drawn()), 9), whole.valid)
+    assert np.array_equal(first_in_order(whole.space, np.concatenate(lists), salt_of(drawn()), 9), whole.valid)
 
 
 def test_the_sample_of_the_pieces_is_that_of_the_whole() -> None:
@@ -79,7 +81,7 @@ def test_the_sample_of_the_pieces_is_that_of_the_whole() -> None:
         together, n_valid = np.concatenate(lists), census.counts[:, :, 20:].sum()
         assert 100 < n_valid < 10_000 and len(whole) == min(most, n_valid)
         assert len(np.unique(together)) == len(together)
-        assert np.array_equal(first_in_order(together, salt, most), whole)
+        assert np.array_equal(first_in_order(CircuitSpace(part.sizes), together, salt, most), whole)
 
 
 @pytest.mark.parametrize("sizes", SIZES)

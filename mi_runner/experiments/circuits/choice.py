@@ -18,9 +18,10 @@ from mi_runner.experiments.common.circuit_search import (
 from mi_runner.experiments.common.last_layers import MOST_ROWS_TYPED, Objection
 from mi_runner.experiments.common.sentences import lasting
 from mi_runner.methods.circuits.census import seconds_of_census
-from mi_runner.methods.circuits.edges import WORD
+from mi_runner.methods.circuits.codes import why_without_codes
 from mi_runner.methods.circuits.examples import CircuitExamples, n_distinct
 from mi_runner.methods.circuits.halves import fits_halves, seconds_of_halves
+from mi_runner.methods.circuits.prefixes import why_long_tails
 from mi_runner.methods.circuits.sampling.sample import seconds_of_sample
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.whole_numbers import large
@@ -87,8 +88,12 @@ def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, float, str
     if config.part is not None:
         return chosen("census")
     exact = "table" if n <= config.max_table_rows else "census"
-    if exact == "census" and not (space.n_hidden and space.edges.fit_in_a_word):
+    if exact == "census" and not space.n_hidden:
         return chosen("sample", " (experiment.method=auto: they don't fit into a table)")
+    if exact == "census" and (without := why_without_codes(space)) is not None:
+        return chosen("sample", f" (experiment.method=auto: they don't fit into a table, and {without})")
+    if exact == "table" and (why_long := _no_table(space, n)) is not None:
+        return chosen("sample", f" (experiment.method=auto: {why_long})")
     seconds = _seconds(exact, asked, examples)
     if seconds <= config.budget:
         return exact, seconds, ""
@@ -99,6 +104,11 @@ def _automatic(asked: Asked, examples: CircuitExamples) -> tuple[str, float, str
         if by_halves[1] <= config.budget:
             return by_halves
     return chosen("sample", why)
+
+
+def _no_table(space: CircuitSpace, n: int) -> str | None:
+    """Returns why n circuits that fit into a table aren't evaluated for it; None if they are."""
+    return why_long_tails(space) if space.n_hidden and n > 1 else None
 
 
 def _seconds(method: str, asked: Asked, examples: CircuitExamples) -> float:
@@ -157,10 +167,13 @@ def refused(
         return f"{typed}: of planted weights only circuits of edges that are not 0 are looked at, in a table.", auto
     if config.method is CircuitMethod.table and n > most:
         return f"{typed}: {have}, more than experiment.max_table_rows={most}.", [*auto, *larger]
+    if config.method is CircuitMethod.table and not is_planted and (why_long := _no_table(space, n)) is not None:
+        return f"{why_long}.", auto
     if config.method in (CircuitMethod.census, CircuitMethod.halves) and not space.n_hidden:
         return f"{typed} takes a hidden layer, and {named_space(space)} have none.", auto
-    if (config.method is CircuitMethod.census or config.part is not None) and not space.edges.fit_in_a_word:
-        return f"a census takes at most {WORD} edges, and {named_space(space)} have {space.n_edges}.", auto
+    is_census = config.method is CircuitMethod.census or config.part is not None
+    if is_census and (without := why_without_codes(space)) is not None:
+        return f"{without}.", auto
     if config.method is CircuitMethod.halves and space.sizes[-1] > 1:
         return f"{typed} takes one output, and {named_space(space)} have {space.sizes[-1]}.", auto
     if config.method is CircuitMethod.census and config.part is None and n > MOST_CIRCUITS:

@@ -25,7 +25,7 @@ from mi_runner.experiments.common.judging import analysed_parts
 from mi_runner.experiments.common.known_truth import known_truth
 from mi_runner.methods.circuits.census import first_in_order
 from mi_runner.methods.circuits.cut import saved_part
-from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.edges import among, bits_of
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.search import CircuitSearch, salt_of
@@ -171,13 +171,13 @@ def _listed(asked: Asked, runs: Sequence[SavedRun]) -> DataFrame:
         table = _circuits(run, ["output", "circuit"])
         of_parts.append(edges.bits(table.loc[table["output"] == asked.output, "circuit"].to_numpy()))
     salt = salt_of(listing_order(asked.seed, asked.output))
-    chosen = first_in_order(np.concatenate(of_parts), salt, most_listed(asked.config))
+    chosen = first_in_order(asked.space, np.concatenate(of_parts), salt, most_listed(asked.config))
     rows = []
     for run, own in zip(runs, of_parts, strict=True):
-        if np.isin(own, chosen).any():  # the whole tables one after the other, because they may be large
+        if among(own, chosen).any():  # the whole tables one after the other, because they may be large
             table = _circuits(run)
             table = table[table["output"] == asked.output]
-            rows.append(table[np.isin(own, chosen)].drop(columns=list(ADDED), errors="ignore"))
+            rows.append(table[among(own, chosen)].drop(columns=list(ADDED), errors="ignore"))
     if not rows:
         table = _circuits(runs[0])
         rows = [table[:0].drop(columns=list(ADDED), errors="ignore")]

@@ -18,7 +18,7 @@ from mi_runner.experiments.circuits.tables import OF_PART
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
-from mi_runner.methods.circuits.edges import n_kept
+from mi_runner.methods.circuits.edges import among, n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -185,7 +185,7 @@ def _are_valid(
     """Returns whether circuits `(K,)`, bits, are valid, `(K,)` bool, by evaluating them."""
     found = measure_some(part, examples, circuits, ablation=family["ablation"], inputs=family["inputs"])
     valid = found.circuit[found.right(examples.valid_by) >= examples.fewest_right(threshold)]
-    return np.isin(circuits, valid)
+    return among(circuits, valid)
 
 
 @dataclass(frozen=True)

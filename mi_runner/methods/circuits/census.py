@@ -19,10 +19,13 @@ from numba import get_num_threads
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.blocks import blocked
-from mi_runner.methods.circuits.choices import bits_of_choices, choices_of, ways_to_choose
+from mi_runner.methods.circuits.choices import choices_of, ways_to_choose
+from mi_runner.methods.circuits.codes import check_codes, circuits_with, codes_of, codes_of_choices
+from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels.census import count_items
-from mi_runner.methods.circuits.kernels.random_order import circuits_of, ranks_of
+from mi_runner.methods.circuits.kernels.lanes import LANES
+from mi_runner.methods.circuits.kernels.random_order import codes_at, ranks_of
 from mi_runner.methods.circuits.pieces import WHOLE, Dealer, Dealing, Piece, check_piece
 from mi_runner.methods.circuits.prefixes import Prefixes, kernel_layers, prefixes_of
 from mi_runner.methods.circuits.rounding import refuse_falling
@@ -52,6 +55,15 @@ takes up to eight times as long, a trained 4-4-4-1 a third, because more of its 
 
 FIRST = 60
 """Of so many distinct examples each is nearly a block of its own."""
+
+FEW_CHOICES = 8
+"""A circuit takes more time where a neuron of the last hidden layer has fewer choices: sixteen are decided at once."""
+
+SECONDS_OF_NODE = 0.2e-3
+"""Seconds that the choices of edges below a node take, into a hidden layer but the last; one thread makes them."""
+
+MOST_WITH_NODES = 10**18
+"""Of more circuits the time of nodes isn't counted, which is long to compute."""
 
 N_CORES = 2
 """The estimate is that of so many cores, on every machine."""
@@ -85,7 +97,7 @@ def take_census(
     piece: Piece = WHOLE,
     progress: Progress | None = None,
 ) -> tuple[Census, np.ndarray]:
-    """Returns the counts of all circuits, and the valid circuits or a sample of them: `(K,)` uint64, sorted.
+    """Returns the counts of all circuits, and the valid circuits or a sample of them: `(K,)`, bits, sorted.
 
     The sample is uniform: it has the valid circuits that come first in a random order of all circuits. So it doesn't
     depend on the order of the search or the number of threads. The counts of a piece are those of its circuits; they
@@ -101,13 +113,14 @@ def take_census(
         piece: which circuits are counted, (3, 64) for the third of 64 pieces that take about equally long.
 
     Raises:
-        ArgumentError: the last activation is leaky_relu with a negative slope, part and examples don't fit, or there is
-            no such piece.
+        ArgumentError: the last activation is leaky_relu with a negative slope, part and examples don't fit, there is
+            no such piece, or circuits of more than 64 edges have no codes.
     """
     check_outputs(part, examples)
     check_piece(piece)
     refuse_falling(part.layers[-1])
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
+    check_codes(space)
     examples_in_blocks = blocked(group_examples(part.layers[-1], examples))
     dealing, n_threads = Dealing(space, piece), get_num_threads()
     totals = _Totals.zeros(space, len(examples), n_threads)
@@ -119,15 +132,15 @@ def take_census(
         choices,
         ways_to_choose(space),
     )
-    order = bits_of_choices(space, choices), sample.salt
+    order = codes_of_choices(space, choices), sample.salt
     counting = _Counting(space, examples_in_blocks.places, given, least_correct, totals, order, sample)
     with (progress or Progress()).bar("circuits", dealing.n_circuits()) as advance:
         for work in _works(part, space, means, examples_in_blocks.x, dealing, n_threads):
             n_valid = counting.count(work, n_threads)
-            totals.add_prefixes(space, work.prefixes.bits[work.item_prefix], n_valid)
+            totals.add_prefixes(space, work, n_valid)
             sample.gather()
             advance(work.n_circuits)
-    return Census(totals.counts.sum(0), totals.edge_counts(space)), sample.circuits()
+    return Census(totals.counts.sum(0), totals.edge_counts(space)), sample.circuits(space)
 
 
 def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -> float:
@@ -139,11 +152,21 @@ def seconds_of_census(space: CircuitSpace, n_distinct: int, has_several: bool) -
     """
     of_first, of_example = SECONDS_OF_FIRST[has_several], SECONDS_OF_EXAMPLE[has_several]
     of_circuit = of_first * min(n_distinct, FIRST) + of_example * n_distinct
-    return min(space.count(), MOST_TIMED) * of_circuit / N_CORES
+    n_choices = 1 + (2 ** space.sizes[-3] - 1) * (2 ** space.sizes[-1] - 1)
+    lanes = LANES / n_choices if n_choices < FEW_CHOICES else 1.0
+    return min(space.count(), MOST_TIMED) * of_circuit * lanes / N_CORES + SECONDS_OF_NODE * _nodes(space)
 
 
-def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
-    """Returns those of the distinct circuits `(K,)` uint64 that come first in the random order, sorted by their bits.
+def _nodes(space: CircuitSpace) -> int:
+    """Returns how many nodes are looked at one by one: those behind the inputs and above the prefixes."""
+    if space.count() > MOST_WITH_NODES:
+        return 0
+    roots = sum(space.ways_to(0).values()) - 1 if len(space.sizes) > 3 else 0
+    return roots + sum(sum(space.ways_to(depth).values()) for depth in range(1, len(space.sizes) - 3))
+
+
+def first_in_order(space: CircuitSpace, circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
+    """Returns those of the distinct circuits `(K,)`, bits, that come first in the random order, sorted by their bits.
 
     Of the samples of all pieces of a census these are the sample of the whole.
 
@@ -153,7 +176,7 @@ def first_in_order(circuits: np.ndarray, salt: int, most: int) -> np.ndarray:
     """
     if len(circuits) <= most:
         return np.sort(circuits)
-    ranks = ranks_of(circuits, salt)
+    ranks = ranks_of(codes_of(space, circuits), salt)
     return np.sort(circuits[np.argpartition(ranks, most)[:most]])
 
 
@@ -216,10 +239,11 @@ class _Totals:
             np.zeros(space.offsets[-2], dtype=np.int64),
         )
 
-    def add_prefixes(self, space: CircuitSpace, prefixes: np.ndarray, n_valid: np.ndarray) -> None:
-        """Adds the edges of prefixes `(K,)`, as bits, each with so many valid circuits `(K,)`."""
-        for bit in range(space.offsets[-2]):
-            self.before[bit] += n_valid[prefixes >> np.uint64(bit) & np.uint64(1) == 1].sum()
+    def add_prefixes(self, space: CircuitSpace, work: _Work, n_valid: np.ndarray) -> None:
+        """Adds the edges of the prefixes of items, each with so many valid circuits `(items,)`."""
+        of_prefix = np.zeros(len(work.prefixes), dtype=np.int64)
+        np.add.at(of_prefix, work.item_prefix, n_valid)
+        self.before[:] += of_prefix @ space.edges.rows(work.prefixes.bits)[:, : len(self.before)]
 
     def edge_counts(self, space: CircuitSpace) -> np.ndarray:
         """Returns the valid circuits that keep each edge, `(n_edges,)`."""
@@ -291,10 +315,9 @@ class _Counting:
     def _prefixes(self, prefixes: Prefixes) -> tuple[np.ndarray, ...]:
         """Returns prefixes as the kernel takes them, with the neurons' values at each place of the blocks."""
         space = self.space
-        n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
-        n_nodes = _active_in(space, prefixes.bits, space.offsets[-2])
+        codes, n_nodes, n_edges = codes_of(space, prefixes.bits), space.n_active(prefixes.bits), n_kept(prefixes.bits)
         vectors = np.ascontiguousarray(prefixes.vectors[:, self.places])
-        return prefixes.bits, prefixes.active, n_nodes, n_edges, vectors, np.ascontiguousarray(prefixes.index)
+        return codes, prefixes.active, n_nodes, n_edges, vectors, np.ascontiguousarray(prefixes.index)
 
 
 class _Sample:
@@ -326,13 +349,7 @@ class _Sample:
             self.first = np.partition(self.first, self.most - 1)[: self.most]
             self.beyond[:] = self.first.max()
 
-    def circuits(self) -> np.ndarray:
-        """Returns the circuits of the sample `(K,)` uint64, sorted by their bits."""
+    def circuits(self, space: CircuitSpace) -> np.ndarray:
+        """Returns the circuits of the sample `(K,)`, bits, sorted."""
         self.gather(all_of_them=True)
-        return np.sort(circuits_of(self.first, self.salt))
-
-
-def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
-    """Returns, for each circuit, the active neurons among those with incoming edges below the bit `end`."""
-    masks = [mask for mask in space.neuron_masks() if mask < 1 << end]
-    return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
+        return np.sort(circuits_with(space, codes_at(self.first, self.salt)))

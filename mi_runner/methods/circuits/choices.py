@@ -24,19 +24,6 @@ def choices_of(space: CircuitSpace) -> np.ndarray:
     return np.array([(0, 0), *kept], dtype=np.int64)
 
 
-def bits_of_choices(space: CircuitSpace, choices: np.ndarray) -> np.ndarray:
-    """Returns the kept edges of each choice of each neuron of the last hidden layer, as bits, `(J, Q)` uint64."""
-    hidden, output = space.offsets[-2:]
-    n_in, n_neurons, n_out = space.sizes[-3:]
-    inputs, outputs = choices.astype(np.uint64).T
-    bits = np.zeros((n_neurons, len(choices)), dtype=np.uint64)
-    for j in range(n_neurons):
-        bits[j] = inputs << np.uint64(hidden + j * n_in)
-        for k in range(n_out):
-            bits[j] |= (outputs >> np.uint64(k) & np.uint64(1)) << np.uint64(output + k * n_neurons + j)
-    return bits
-
-
 @lru_cache(maxsize=16)
 def ways_to_choose(space: CircuitSpace) -> tuple[np.ndarray, np.ndarray]:
     """Returns how many choices R neurons have with a active inputs, of which they keep u, and v outputs.

@@ -183,6 +183,14 @@ def words_of(bits: np.ndarray, n_words: int | None = None) -> np.ndarray:
     return np.frombuffer(together, dtype="<u8").astype(np.uint64).reshape(-1, n_words)
 
 
+def among(circuits: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns whether each circuit `(K,)`, bits, is one of the others, bits, too, `(K,)` bool."""
+    if circuits.dtype != object and others.dtype != object:
+        return np.isin(circuits, others)
+    found = set(others.tolist())  # numpy compares each object with each
+    return np.fromiter((circuit in found for circuit in circuits.tolist()), dtype=bool, count=len(circuits))
+
+
 def n_kept(bits: np.ndarray) -> np.ndarray:
     """Returns how many edges each circuit `(K,)`, bits, keeps, `(K,)` int64."""
     return np.bitwise_count(bits).astype(np.int64)

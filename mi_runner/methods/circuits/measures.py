@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.edges import Edges
@@ -27,6 +28,7 @@ from mi_runner.methods.circuits.prefixes import (
     rows_of_prefix,
     tail_offsets,
     tails_of,
+    why_long_tails,
     with_tails,
 )
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -97,7 +99,8 @@ def measure(
         inputs: the family of circuits, one of `INPUTS`.
 
     Raises:
-        ArgumentError: the last activation is leaky_relu with a negative slope, or there is no such choice.
+        ArgumentError: the last activation is leaky_relu with a negative slope, there is no such choice, or circuits of
+            several outputs have tails of more than 64 edges (see `prefixes.why_long_tails`).
     """
     check_outputs(part, examples)
     progress = progress or Progress()
@@ -109,6 +112,8 @@ def measure(
                 yield measures
                 advance(len(measures))
             return
+        if (why := why_long_tails(space)) is not None:
+            raise ArgumentError("sizes", None, f"{why}.")
         most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(space, part.sizes[-3])))
         for prefixes in prefixes_of(part, space, grouped.x, most, means):
             measures = _measured(part, space, prefixes, grouped, means, examples.has_several)

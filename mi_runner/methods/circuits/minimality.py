@@ -28,7 +28,7 @@ import torch
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
-from mi_runner.methods.circuits.edges import WORD, Edges, bits_of, distinct, n_kept, words_of
+from mi_runner.methods.circuits.edges import WORD, Edges, among, bits_of, distinct, n_kept, words_of
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.kernels import minimality as kernels
@@ -77,7 +77,7 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
             if is_one_word
             else _count_valid_without(space, circuits, ordered)
         )
-        is_valid = np.isin(circuits, ordered)
+        is_valid = among(circuits, ordered)
     n_edges = n_kept(circuits)
     levels = np.where(n_valid_without < n_edges, 1, 0)
     levels[n_valid_without == 0] = 2

@@ -105,12 +105,17 @@ def prefixes_of(
     """
     n, every_input = part.sizes[0], (1 << part.sizes[0]) - 1
     first = every_input if space.inputs == "all" else 1
-    used = np.array(range(first, every_input + 1), dtype=np.int64 if n < WORD else object)
-    index = np.tile(np.arange(n), (len(used), 1))
-    roots = Prefixes(space.edges.bits([0] * len(used)), used, np.ascontiguousarray(x.T), index)
+    vectors = np.ascontiguousarray(x.T)
+
+    def roots(at: int) -> Prefixes:
+        used = np.array(range(at, min(at + NODES_AT_ONCE, every_input + 1)), dtype=np.int64 if n < WORD else object)
+        index = np.tile(np.arange(n), (len(used), 1))
+        return Prefixes(space.edges.bits([0] * len(used)), used, vectors, index)
+
     batch: list[Prefixes] = []
     missing = most
-    for nodes in _below(part, space, _kept(roots, 0, chosen), 0, means, chosen):
+    blocks = (_kept(roots(at), 0, chosen) for at in range(first, every_input + 1, NODES_AT_ONCE))
+    for nodes in itertools.chain.from_iterable(_below(part, space, block, 0, means, chosen) for block in blocks):
         while len(nodes):
             batch.append(nodes.kept(slice(missing)))
             nodes, missing = nodes.kept(slice(missing, None)), missing - len(batch[-1])
@@ -184,16 +189,35 @@ def _values(part: Part, values: np.ndarray, masks: np.ndarray, layer: int, means
 def with_tails(space: CircuitSpace, prefixes: np.ndarray, tails: np.ndarray) -> np.ndarray:
     """Returns circuits `(K,)`, bits, from their prefixes `(K,)`, bits, and their tails `(K,)` uint64.
 
-    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64, for of
-    more all circuits can't be looked at.
+    The tail has the edges into the last hidden layer and into the outputs, the first of them lowest: at most 64.
     """
     whole: np.ndarray = prefixes | tails.astype(prefixes.dtype) << space.offsets[-2]
     return whole
 
 
 def tails_of(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`."""
-    return (circuits >> space.offsets[-2]).astype(np.uint64)
+    """Returns the tails `(K,)` uint64 of circuits `(K,)`, bits; see `with_tails`.
+
+    Of a longer tail these are the first 64 edges: before one output those into the last hidden layer, where a census
+    can be taken, and the others follow from them.
+    """
+    return (circuits >> space.offsets[-2] & (1 << WORD) - 1).astype(np.uint64)
+
+
+def why_long_tails(space: CircuitSpace) -> str | None:
+    """Returns why circuits have no tails of one word, without a full stop; None if they have.
+
+    Of one output the edges out of the last hidden layer follow from those into it, which fit wherever all circuits can
+    be looked at.
+    """
+    n_in, n_neurons, n_out = space.sizes[-3:]
+    if n_out == 1 or (n := n_neurons * (n_in + n_out)) <= WORD:
+        return None
+    named = "-".join(map(str, space.sizes))
+    return (
+        f"before several outputs circuits are evaluated one by one where at most {WORD} edges lead into and out of the "
+        f"last hidden layer, and layers of {named} neurons have {n} there"
+    )
 
 
 def tail_offsets(space: CircuitSpace) -> np.ndarray:

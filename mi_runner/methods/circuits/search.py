@@ -214,9 +214,10 @@ def count_circuits(
         piece: which circuits are counted: (3, 64) for the third of 64 pieces that take about equally long.
 
     Raises:
-        ArgumentError: as for `search_circuits`, or there is no hidden layer, no such piece, or more than 64 edges.
+        ArgumentError: as for `search_circuits`, or there is no hidden layer or no such piece, or circuits of more
+            than 64 edges have no codes (see `codes`).
     """
-    space = CircuitSpace(part.sizes, inputs).in_a_word()
+    space = CircuitSpace(part.sizes, inputs)
     _check(space, examples, accuracy_threshold, 0.0)
     check_outputs(part, examples)
     if not space.n_hidden:

@@ -161,21 +161,21 @@ def _look(
 
 @compiled(_nrt=False, inline="always")
 def _list(
-    fits: Any, correct: Any, least_correct: int, bits: np.uint64, own_bits: Any, own: Any, salt: np.uint64, most: int,
+    fits: Any, correct: Any, least_correct: int, code: np.uint64, own_codes: Any, own: Any, salt: np.uint64, most: int,
     beyond: Any, n_listed: Any, listed: Any, thread: int,
 ) -> None:  # fmt: skip
     """Adds to the list the places of valid circuits that belong to the sample.
 
     Args:
-        bits: of the circuits' other edges.
-        own_bits: `(J, Q)`, those of each choice of each neuron.
+        code: of the circuits' other edges.
+        own_codes: `(J, Q)`, what each choice of each neuron adds to it.
     """
     for chunk in range(fits.shape[0]):
         left = fits[chunk] & at_least(correct, chunk * LANES, np.int32(least_correct))
         while left:
             i = chunk * LANES + first_lane(left)
             left &= left - _ONE
-            rank = rank_of(bits | own_bits[own_bits.shape[0] - 1, own[i]], salt)
+            rank = rank_of(code + own_codes[own_codes.shape[0] - 1, own[i]], salt)
             if rank <= beyond[thread]:
                 listed[thread, n_listed[thread]] = rank
                 n_listed[thread] += 1
@@ -252,7 +252,7 @@ def count_items(
 
     Args:
         thread: which of the T threads this is; it adds to its own totals and sample alone.
-        prefixes: code `(P,)` uint64, what identifies a prefix in the random order; active `(P,)` int64, the active
+        prefixes: code `(P,)` uint64, see `codes`; active `(P,)` int64, the active
             neurons behind the last hidden layer, as bits; active hidden neurons `(P,)` and kept edges `(P,)` int64;
             vectors `(V, N)` float32 and index `(P, n)` int64: the values of neuron i are vectors[index[p, i]].
         items: prefix `(items,)` int64, and the choices of the head's neurons `(items, neurons)` int64, of none for all
@@ -271,8 +271,8 @@ def count_items(
         least_correct: a circuit with at least so many correct answers is valid.
         totals: counts `(T, nodes, edges, B + 1)` int64, and valid circuits with each choice of each neuron `(T, J, Q)`
             int64: the function adds to both. Valid circuits of each item `(items,)` int64, filled.
-        order: the bits of each choice of each neuron `(J, Q)` uint64, which identify a circuit together with the
-            prefix's; salt, see `rank_of`.
+        order: what each choice of each neuron adds to the prefix's code `(J, Q)` uint64; the sum identifies a circuit;
+            salt, see `rank_of`.
         sample: how many valid circuits are listed: those that come first in the random order; for each thread the last
             place that is still listed `(T,)` uint64, lowered when more are found; how many places it has listed `(T,)`
             int64; the places, not sorted `(T, more than most)` uint64.
@@ -283,7 +283,7 @@ def count_items(
     out_weight, out_bias, _, kind, slope = output
     histogram, n_ways = ways
     census, valid_rows, n_valid = totals
-    own_bits, salt = order
+    own_codes, salt = order
     most_listed, beyond, n_listed, listed = sample
     n_outputs, n_neurons = out_weight.shape
     n_inputs, n_places, n_blocks = hidden[0].shape[1], vectors.shape[1], sizes.shape[0]
@@ -313,7 +313,7 @@ def count_items(
     around = np.empty((2, LANES), dtype=np.float32)
     union, place = np.zeros(n_neurons + 1, dtype=np.int64), np.zeros(n_neurons + 1, dtype=np.int64)
     before = np.zeros(n_neurons + 1, dtype=np.int64)  # where the counts of the nodes and edges so far begin
-    bits, found = np.zeros(n_neurons + 1, dtype=np.uint64), np.zeros(n_neurons + 2, dtype=np.int64)
+    code, found = np.zeros(n_neurons + 1, dtype=np.uint64), np.zeros(n_neurons + 2, dtype=np.int64)
     head, chosen = np.zeros(n_neurons + 1, dtype=np.int64), np.zeros(n_neurons, dtype=np.int64)
     # of the last neuron
     fits = np.empty(n_lanes // LANES, dtype=np.uint64)
@@ -341,7 +341,7 @@ def count_items(
                     last_low[d * n_lanes + i] = low[last, i if i < n_own else 0, d]
                     last_high[d * n_lanes + i] = high[last, i if i < n_own else 0, d]
             before[0] = (nodes_before[p] * census.shape[2] + edges_before[p]) * census.shape[3]
-            bits[0] = codes[p]
+            code[0] = codes[p]
         for j in range(item_heads.shape[1]):
             for i in range(n_own):
                 if own[i] == item_heads[item, j]:
@@ -350,9 +350,9 @@ def count_items(
             thread, active[p], all_outputs, least_correct, masks, own, packed, n_own, n_inputs, head,
             item_heads.shape[1], terms, out_weight, out_bias, kind, slope, starts, n_real, equal, sizes, targets,
             bounds, low, high, last_low, last_high, least, most, limits, alive, settled, behind_low, behind_high,
-            around, union, place, before, bits, found, chosen, fits, correct, open_block, open_lanes, behind,
+            around, union, place, before, code, found, chosen, fits, correct, open_block, open_lanes, behind,
             variants, rows, step,
-            census, histogram, n_ways, own_bits, salt, most_listed, beyond, n_listed, listed,
+            census, histogram, n_ways, own_codes, salt, most_listed, beyond, n_listed, listed,
         )  # fmt: skip
     _add_rows(rows, own, n_own, valid_rows, thread)
 
@@ -372,9 +372,9 @@ def _walk(
     n_inputs: int, head: Any, n_head: int, terms: Any, out_weight: Any, out_bias: Any, kind: int, slope: np.float32,
     starts: Any, n_real: Any, equal: Any, sizes: Any, targets: Any, bounds: Any, low: Any, high: Any, last_low: Any,
     last_high: Any, least: Any, most: Any, limits: Any, alive: Any, settled: Any, behind_low: Any, behind_high: Any,
-    around: Any, union: Any, place: Any, before: Any, bits: Any, found: Any, chosen: Any, fits: Any, correct: Any,
+    around: Any, union: Any, place: Any, before: Any, code: Any, found: Any, chosen: Any, fits: Any, correct: Any,
     open_block: Any, open_lanes: Any, behind: Any, variants: Any, rows: Any, step: Any, census: Any, histogram: Any,
-    n_ways: Any, own_bits: Any, salt: np.uint64, most_listed: int, beyond: Any, n_listed: Any, listed: Any,
+    n_ways: Any, own_codes: Any, salt: np.uint64, most_listed: int, beyond: Any, n_listed: Any, listed: Any,
 ) -> int:  # fmt: skip
     """Counts the circuits of an item; returns how many of them are valid.
 
@@ -426,7 +426,7 @@ def _walk(
                 found[j] = np.int64(n_found)
             if most_listed > 0 and (found[j] > 0 or quiet <= j):
                 _list(
-                    fits, correct, least_correct, bits[j], own_bits, own, salt, most_listed, beyond, n_listed, listed,
+                    fits, correct, least_correct, code[j], own_codes, own, salt, most_listed, beyond, n_listed, listed,
                     thread,
                 )  # fmt: skip
             j -= 1
@@ -441,7 +441,7 @@ def _walk(
         place[j], chosen[j] = i, own[i]
         union[j + 1] = union[j] | packed[i]
         before[j + 1] = before[j] + step[i]
-        bits[j + 1] = bits[j] | own_bits[j, own[i]]
+        code[j + 1] = code[j] + own_codes[j, own[i]]
         is_open = _narrow(j, i, low, high, least, most, limits, sizes, alive, settled, behind_low, behind_high, around)
         j += 1
         place[j] = head[j] - 1 if j < n_head else -1

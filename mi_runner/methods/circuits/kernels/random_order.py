@@ -11,14 +11,14 @@ from mi_runner.methods.circuits.kernels.randomness import mixed
 
 
 @compiled()
-def rank_of(circuit: np.uint64, salt: np.uint64) -> np.uint64:
-    """Returns the circuit's place in a random order: its bits, mixed."""
-    return mixed(circuit ^ salt)
+def rank_of(code: np.uint64, salt: np.uint64) -> np.uint64:
+    """Returns the place in a random order of the circuit with this code (see `codes`): the code, mixed."""
+    return mixed(code ^ salt)
 
 
-def ranks_of(circuits: np.ndarray, salt: int) -> np.ndarray:
-    """Returns the places `(K,)` uint64 of circuits `(K,)` uint64, as `rank_of` does of one."""
-    ranks: np.ndarray = mixed.py_func(circuits ^ np.uint64(salt))
+def ranks_of(codes: np.ndarray, salt: int) -> np.ndarray:
+    """Returns the places `(K,)` uint64 of codes `(K,)` uint64, as `rank_of` does of one."""
+    ranks: np.ndarray = mixed.py_func(codes ^ np.uint64(salt))
     return ranks
 
 
@@ -49,8 +49,8 @@ def shorten(places: Any, most: int) -> tuple[int, np.uint64]:
     return n, high
 
 
-def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
-    """Returns the circuits `(K,)` uint64 at places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
+def codes_at(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
+    """Returns the codes `(K,)` uint64 at places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
     z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
     z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
     z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))
