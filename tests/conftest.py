@@ -27,6 +27,7 @@ pytest_plugins = ("tests.quick",)
 
 gc.disable()  # until all is imported, see pytest_collection_finish
 threads.let_waiting_threads_sleep()  # before torch is imported, by the tests: xdist's own process needs none
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' processes share the cores: threads=auto is one thread
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes for jobs that never come
 

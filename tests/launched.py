@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,13 @@ def ended(process: Forked, timeout: float = 120) -> Ended:
     out, err = process.communicate(timeout)
     assert process.returncode is not None
     return Ended(process.returncode, out, err)
+
+
+def own_store(folder: Path) -> dict[str, str]:
+    """The environment of a command that has a model store of its own, and the compiled kernels of all tests."""
+    folder.mkdir(parents=True)
+    (folder / "kernels").symlink_to(Path(os.environ["MI_RUN_CACHE"], "kernels"))
+    return {"MI_RUN_CACHE": str(folder)}
 
 
 class Started:

@@ -113,11 +113,12 @@ def check() -> None:
         )
     try:
         private.check_above(root / MODELS)
-        for folder in (*(root / name for name in (MODELS, MNIST, KERNELS, SOURCES)), *(root / KERNELS).glob("*")):
+        versions = [folder for folder in (root / KERNELS).glob("*") if folder.is_dir()]
+        for folder in (*(root / name for name in (MODELS, MNIST, KERNELS, SOURCES)), *versions):
             if folder.is_dir():
                 private.check_folder(folder)
-        for file in (root / KERNELS).glob("*/*"):
-            private.check(file)
+        for folder in versions:
+            private.check_entries(folder)
     except NotPrivate as error:
         if os.environ.get(VARIABLE) or root in (error.path, *error.path.parents):
             raise ConfigError(_refusal(root, error)) from error

@@ -118,6 +118,21 @@ def check(path: Path) -> None:
     _check_private(path, os.lstat(path))
 
 
+def check_entries(folder: Path) -> None:
+    """Checks that each file and folder in a folder is private, and no link; faster than `check` of each.
+
+    Raises:
+        NotPrivate: one isn't.
+        OSError: the folder can't be read.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            state = entry.stat(follow_symlinks=False)
+            if not _has_owners() or _is_private(state):  # a path for each of thousands takes longer than to look at it
+                continue
+            _check_private(Path(entry.path), state)
+
+
 def read_bytes(path: Path) -> bytes:
     """Returns the content of a private file; the file that is checked is the one that is read.
 
@@ -142,6 +157,10 @@ def new_file(path: Path) -> None:
         OSError: it can't be made.
     """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
+
+
+def _is_private(state: os.stat_result) -> bool:
+    return state.st_uid == os.geteuid() and not state.st_mode & 0o022 and not stat.S_ISLNK(state.st_mode)
 
 
 def _check_private(path: Path, state: os.stat_result) -> None:

@@ -23,7 +23,10 @@ from tests.forked import Forked
 from tests.launched import Started, statuses
 
 MiRun = Callable[..., Ended]
-TINY = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "report=false")
+TINY = (
+    *("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1"),
+    *("report=false", "figures=false"),
+)
 FOLDER = Path("outputs/train/mod_add-mlp/v001")
 
 

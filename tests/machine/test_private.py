@@ -132,6 +132,26 @@ def test_a_link_is_safe_if_all_folders_on_its_way_are(tmp_path: Path) -> None:
         private.check_folder(tmp_path / "round/a")
 
 
+@pytest.mark.parametrize(("bits", "who"), [(0o620, "its group"), (0o602, "everybody"), (None, "it is a symbolic link")])
+def test_of_many_entries_the_one_that_is_not_private_is_named(bits: int | None, who: str, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    private.make_folder(folder)
+    for number in range(20):
+        private.new_file(folder / str(number))
+    private.check_entries(folder)
+    changed = folder / "13"
+    if bits is None:
+        changed.unlink()
+        changed.symlink_to("12")
+    else:
+        changed.chmod(bits)
+    for check in (lambda: private.check_entries(folder), lambda: private.check(changed)):
+        with pytest.raises(NotPrivate, match=f"{changed}: {who}"):
+            check()
+    with pytest.raises(FileNotFoundError):
+        private.check_entries(tmp_path / "missing")
+
+
 @can_give_away
 @pytest.mark.parametrize("given", ["a", "a/b", "a/b/file", "link"])
 def test_what_another_user_owns(given: str, tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def test_whole_samples_cover_the_truth() -> None:
 
 
 def test_splitting_covers_the_truth() -> None:
-    part, examples = setting((2, 3, 3, 1), n=30)
-    search = search_circuits(part, examples, accuracy_threshold=0.96)
+    part, examples = setting((2, 3, 3, 1), n=16)
+    search = search_circuits(part, examples, accuracy_threshold=0.9)
     answers = Answers.of(part, examples, "zero", torch.device("cpu"))
     draws, random = draws_of(part.sizes, "all"), np.random.default_rng(3)
     splitting = Splitting(draws, answers, search.least_correct, random)
