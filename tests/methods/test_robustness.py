@@ -134,7 +134,7 @@ def test_counts_certificates_and_the_nearest_witness_follow_from_the_status_of_e
     circuits = some_circuits(part, 30)
     found = known(part, circuits, x)
     assert found.status is not None
-    of_each = found.status[:, :, found.index]
+    of_each = found.status
     assert found.n_examples == 15
     for status, counts in ((PROVED, found.n_proved), (REFUTED, found.n_refuted), (UNDECIDED, found.n_undecided)):
         assert (counts == (of_each == status).sum(2).T).all()

@@ -1,6 +1,6 @@
 """What is proved, refuted and undecided of circuits, in boxes around examples and in the hull of all of them.
 
-Letters: K circuits, R values of ε, B examples, D examples with a box, n_0 inputs of the part.
+Letters: K circuits, R values of ε, B examples, D of them with a box, n_0 inputs of the part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mi_runner.methods.robustness.crossings import Known, known_answers
 from mi_runner.methods.robustness.decide import CHANGES, CONSTANT, decide_all
 from mi_runner.methods.robustness.networks import Arrays, Compared, circuit_arrays, compared
 from mi_runner.methods.robustness.programs import Goal, is_piecewise, largest, ranges_of
-from mi_runner.methods.robustness.regions import Regions, boxes_around, hull_of, spread_of
+from mi_runner.methods.robustness.regions import Regions, boxes_around, hull_of, nearby, spread_of
 from mi_runner.progress import Progress
 
 AT_ONCE = 2_000_000
@@ -55,9 +55,8 @@ class Certificates:
             none is known.
         witness_epsilon: `(K,)`, that ε; NaN: none.
         witness_example: `(K,)`, the example in whose box it lies, an index of those given; −1: none.
-        status: `(K, R, D)` int8 by `STATUS`, of each distinct example, where it was asked for.
+        status: `(K, R, D)` int8 by `STATUS`, where it was asked for.
         witnesses: `(K, R, D, n_0)`, where asked for; NaN where a box isn't refuted.
-        index: `(B,)`, the distinct example of each.
     """
 
     circuits: np.ndarray
@@ -71,7 +70,6 @@ class Certificates:
     witness: np.ndarray
     witness_epsilon: np.ndarray
     witness_example: np.ndarray
-    index: np.ndarray
     status: np.ndarray | None = None
     witnesses: np.ndarray | None = None
 
@@ -183,8 +181,8 @@ def certify(
     )
     assert found.status is not None
     assert found.witnesses is not None
-    status = tuple(STATUS[known] for known in found.status[0, 0][found.index])
-    return Certificate(float(epsilon), status, torch.from_numpy(found.witnesses[0, 0][found.index]))
+    status = tuple(STATUS[known] for known in found.status[0, 0])
+    return Certificate(float(epsilon), status, torch.from_numpy(found.witnesses[0, 0]))
 
 
 def certify_circuits(
@@ -214,7 +212,10 @@ def certify_circuits(
     given = x if examples is None else examples
     check_rows(part, x, given)
     index, first = (indices.numpy() for indices in first_of_equal(given))
-    regions = boxes_around(given[torch.from_numpy(first)].double().cpu().numpy(), spread_of(x), epsilons)
+    distinct = given[torch.from_numpy(first)].double().cpu().numpy()
+    order, groups = nearby(distinct, spread_of(x))
+    first, index = first[order], np.argsort(order)[index]
+    regions = boxes_around(distinct[order], spread_of(x), epsilons, groups)
     return _certified(
         part, circuits, regions, np.sort(np.asarray(epsilons, dtype=float)), (index, first), kind, means, seconds,
         lists_all, progress,
@@ -280,7 +281,7 @@ def _certified(
     """
     own, double_means = doubled(part, means)
     network = compared(own, kind_of(part, kind), double_means, *regions.outermost)
-    known = known_answers(network, regions.centers, regions.lows, regions.highs)
+    known, grouped = known_answers(network, regions), _grouped(network, regions)
     kept = network.rows(Edges(part.sizes).rows(circuits))
     (index, first), n_sizes = places, len(epsilons)
     times = np.bincount(index, minlength=len(regions))
@@ -293,7 +294,7 @@ def _certified(
     with (progress or Progress()).bar("circuits in boxes", n) as advance:
         for start in range(0, n, at_once):
             rows = slice(start, min(start + at_once, n))
-            batch = _Batch(network, regions, known, kept[rows], lists_all)
+            batch = _Batch(network, regions, known, grouped, kept[rows], lists_all)
             batch.decide(MOST_BOXES[0])
             batch.decide(MOST_BOXES[1])
             seconds -= batch.settle(seconds)
@@ -317,18 +318,32 @@ def _certified(
         nearest,
         np.where(has_witness, epsilons[::-1][sizes], np.nan),
         np.where(has_witness, first[where[:, 1]], -1),
-        index,
-        np.concatenate([batch.found[:, ::-1] for batch in batches]) if lists_all else None,
-        np.concatenate([batch.witnesses[:, ::-1] for batch in batches]) if lists_all else None,
+        np.concatenate([batch.found[:, ::-1][:, :, index] for batch in batches]) if lists_all else None,
+        np.concatenate([batch.witnesses[:, ::-1][:, :, index] for batch in batches]) if lists_all else None,
     )
+
+
+def _grouped(network: Compared, regions: Regions) -> tuple[np.ndarray, ...]:
+    """Returns groups and what belongs to them, as `decide.decide_all` takes it."""
+    together = regions.together
+    known = known_answers(network, together)
+    return regions.groups, together.lows, together.highs, known.status, known.answers
 
 
 class _Batch:
     """Some circuits in all boxes: what is known of them, and the steps that find out."""
 
-    def __init__(self, network: Compared, regions: Regions, known: Known, kept: np.ndarray, lists_all: bool) -> None:
+    def __init__(
+        self,
+        network: Compared,
+        regions: Regions,
+        known: Known,
+        grouped: tuple[np.ndarray, ...],
+        kept: np.ndarray,
+        lists_all: bool,
+    ) -> None:
         n_sizes, n_examples, n_inputs = regions.lows.shape
-        self.network, self.regions, self.known, self.kept = network, regions, known, kept
+        self.network, self.regions, self.known, self.grouped, self.kept = network, regions, known, grouped, kept
         self.agrees = np.zeros((len(kept), n_examples), dtype=bool)
         self.found = np.full((len(kept), n_sizes, n_examples), UNDECIDED, dtype=np.int8)
         self.witnesses = np.full((len(kept) if lists_all else 0, n_sizes, n_examples, n_inputs), np.nan)
@@ -350,6 +365,7 @@ class _Batch:
             self.regions.centers,
             (self.regions.lows, self.regions.highs),
             self.known.arrays,
+            self.grouped,
             (self.network.slack, self.network.tolerance, most),
             *(arrays[name] for name in names),
         )

@@ -27,7 +27,7 @@ def certified(task: Task, circuits: np.ndarray) -> Scores:
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         found = _known(task, circuits[some], lists_all=True)
         assert found.status is not None
-        proved = found.status[:, 0][:, found.index] == PROVED
+        proved = found.status[:, 0] == PROVED
         return np.asarray(proved @ weights.examples / weights.examples.sum(0))
 
     found = _known(task, circuits, lists_all=False)

@@ -17,6 +17,7 @@ from mi_runner.methods.robustness.boxes import PROVED, REFUTED, decide_constant,
 from mi_runner.methods.robustness.decide import CHANGES, CONSTANT
 from mi_runner.methods.robustness.lines import copy
 from mi_runner.methods.robustness.networks import Compared
+from mi_runner.methods.robustness.regions import Regions
 
 MOST_CORNERS = 64
 """Corners of a box that are tried; of more a sample."""
@@ -56,13 +57,9 @@ class Known:
         return self.status, self.answers, self.points, self.first
 
 
-def known_answers(network: Compared, centers: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Known:
-    """Returns in which boxes the network keeps its answer, and points where it doesn't.
-
-    Args:
-        centers: `(D, n_0)`, the examples.
-        lows, highs: `(R, D, n_0)`, the boxes around each, the largest first.
-    """
+def known_answers(network: Compared, regions: Regions) -> Known:
+    """Returns in which boxes the network keeps its answer, and points where it doesn't."""
+    centers, lows, highs = regions.centers, regions.lows, regions.highs
     n_sizes, n_examples, n_inputs = lows.shape
     status, answers = (np.zeros((n_sizes, n_examples), dtype=np.int64) for _ in range(2))
     found = np.empty((n_sizes, n_examples, n_inputs))

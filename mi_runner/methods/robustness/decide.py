@@ -211,6 +211,37 @@ def _decide_example(
         e += 1
 
 
+@compiled()
+def _prove_groups(
+    task: Any, nets: Any, groups: Any, of_groups: Any, limits: Any, work: Any, found: Any, witness: Any
+) -> None:
+    """Marks examples as proved whose circuit keeps the network's answer in the box that holds a whole group of them.
+
+    Args:
+        groups: `(M, 2)`, the first example of each group and its end.
+        of_groups: lows and highs of their boxes `(R, M, n_0)`; what is known of the network's answer in them, and that
+            answer, `(R, M)` each.
+        found: `(R, D)`.
+        witness: `(n_0,)`, overwritten.
+    """
+    lows, highs, known, answers = of_groups
+    once = (limits[0], limits[1], 1)
+    for e in range(found.shape[0]):
+        for m in range(groups.shape[0]):
+            if known[e, m] != CONSTANT:
+                continue
+            is_open = False
+            for d in range(groups[m, 0], groups[m, 1]):
+                is_open |= found[e, d] == UNDECIDED
+            if not is_open:
+                continue
+            box = (lows[e, m], highs[e, m])
+            if decide_constant(task, nets, False, answers[e, m], box, once, work, witness) == PROVED:
+                for smaller in range(e, found.shape[0]):
+                    for d in range(groups[m, 0], groups[m, 1]):
+                        found[smaller, d] = PROVED
+
+
 @compiled(parallel=True)
 def decide_all(
     task: Any,
@@ -220,6 +251,7 @@ def decide_all(
     centers: Any,
     boxes: Any,
     of_network: Any,
+    grouped: Any,
     limits: Any,
     agrees: Any,
     found: Any,
@@ -238,6 +270,7 @@ def decide_all(
         boxes: lows and highs, each `(R, D, n_0)`.
         of_network: what is known of its answer, and the answer where that is constant, `(R, D)` int64 each; points
             `(P, n_0)`; and where those of each box begin, `(R · D + 1,)`.
+        grouped: groups and what belongs to them, see `_prove_groups`.
         limits: see `decide_box`.
         agrees: `(K, D)` bool, filled: whether the answers at the example itself are equal.
         found: `(K, R, D)` int8: `PROVED`, `REFUTED` or `UNDECIDED`; only what is undecided is looked at.
@@ -260,12 +293,15 @@ def decide_all(
         is_full = True
         for edge in range(kept.shape[1]):
             is_full &= kept[c, edge]
+        if not is_full:
+            _prove_groups(task, (circuit, full), grouped[0], grouped[1:], limits, work, found[c], own[0])
         for d in range(n_examples):
             is_open = False
             for e in range(n_sizes):
                 status[e] = found[c, e, d]
                 is_open |= status[e] == UNDECIDED
             if not is_open:
+                agrees[c, d] |= status[0] == PROVED
                 continue
             run(full, centers[d], values[0], values[1])
             wanted = answer_of(task[0], values[0], n_outputs)
