@@ -1,0 +1,1 @@
+"""Does a circuit that agrees with its network on the examples also agree between them?"""
