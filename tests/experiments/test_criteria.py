@@ -24,10 +24,10 @@ from mi_runner.datasets import Dataset, Outputs, logic
 from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.circuits import experiment as circuits
+from mi_runner.experiments.common.valid_circuits import chance_circuits
 from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
 from mi_runner.experiments.criteria.estimate import RUN_PER_SECOND, seconds_of
-from mi_runner.experiments.common.valid_circuits import chance_circuits
 from mi_runner.experiments.criteria.judged import judge_output
 from mi_runner.experiments.criteria.rows import metrics_rows
 from mi_runner.graph.chain import Layer, Part

@@ -283,6 +283,30 @@ BREAKS: list[tuple[str, str, Break, str]] = [
         "census/edges",
     ),
     (
+        "boxes twice as wide",
+        f"{METHODS}.robustness.certify:spread_of",
+        after(lambda spread: 2 * spread),
+        "regions/largest regions/proved",
+    ),
+    (
+        "boxes half as wide",
+        f"{METHODS}.robustness.certify:spread_of",
+        after(lambda spread: 0.5 * spread),
+        "regions/largest regions/refuted",
+    ),
+    (
+        "everything is proved",
+        f"{METHODS}.robustness.certify:decide_all",
+        instead(lambda *arguments: arguments[10].fill(1)),
+        "regions/largest regions/contradicted",
+    ),
+    (
+        "a wrong sign of the output",
+        f"{METHODS}.robustness.difference:largest_difference",
+        after(lambda found: (0.5 * found[0], 0.5 * found[1], found[2])),
+        "regions/difference",
+    ),
+    (
         "a variable is forgotten",
         f"{SELF}.explanations:algorithms",
         after(lambda found: found[1:]),

@@ -18,6 +18,7 @@ class Group(Enum):
     contributions = "contributions"
     circuits = "circuits"
     census = "census"
+    regions = "regions"
     explanations = "explanations"
     discovery = "discovery"
     clusters = "clusters"

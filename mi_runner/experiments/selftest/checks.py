@@ -19,12 +19,14 @@ from mi_runner.experiments.selftest.iit import IIT
 from mi_runner.experiments.selftest.intervals import INTERVALS
 from mi_runner.experiments.selftest.probes import PROBES
 from mi_runner.experiments.selftest.records import Check
+from mi_runner.experiments.selftest.regions import REGIONS
 
 CHECKS: Mapping[str, Sequence[Check]] = {
     "ablation": ABLATION,
     "contributions": CONTRIBUTIONS,
     "circuits": CIRCUITS,
     "census": CENSUS,
+    "regions": REGIONS,
     "explanations": EXPLANATIONS,
     "discovery": DISCOVERY,
     "clusters": CLUSTERS,
