@@ -16,26 +16,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.criteria import CriteriaConfig
-from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.datasets.shift import read_shift, shifted_inputs
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_search import n_circuits, what
-from mi_runner.experiments.common.judging import Examples, analysed_parts, recorded
+from mi_runner.experiments.common.judging import analysed_parts
 from mi_runner.experiments.common.known_truth import known_truth
 from mi_runner.experiments.common.last_layers import check_last_layers, objection
-from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.sentences import counted
+from mi_runner.experiments.common.valid_circuits import NETWORK, UNTRAINED, Network, has_untrained, network_of
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.criteria import answers, figures
 from mi_runner.experiments.criteria.comparison import compare_networks
-from mi_runner.experiments.criteria.judged import NETWORK, UNTRAINED, Judged, Network, judge_output
+from mi_runner.experiments.criteria.judged import Judged, judge_output
 from mi_runner.experiments.criteria.picture import criteria_picture
 from mi_runner.experiments.criteria.rows import (
     Against,
@@ -65,9 +63,7 @@ from mi_runner.experiments.criteria.tables import (
     TRUE,
 )
 from mi_runner.graph.chain import find_part
-from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
-from mi_runner.methods.circuits.cut import entering_activations
 from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.criteria.records import Criterion, all_criteria, fault_of, own_criterion
 from mi_runner.progress import log
@@ -155,11 +151,7 @@ def _shift(setting: Setting[CriteriaConfig]) -> Tensor | None:
 
 def networks(setting: Setting[CriteriaConfig]) -> dict[str, TrainingOptions]:
     """Returns the network before its training, if controls are asked for; planted weights have none."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if _has_untrained(setting) else {}
-
-
-def _has_untrained(setting: Setting[CriteriaConfig]) -> bool:
-    return setting.config.controls and setting.truth is None
+    return {UNTRAINED: replace(setting.training, epochs=0)} if has_untrained(setting) else {}
 
 
 def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
@@ -167,7 +159,7 @@ def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
     config = setting.config
     parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
     count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
-    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + _has_untrained(setting))}
+    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + has_untrained(setting))}
 
 
 def metric_names(setting: Setting[CriteriaConfig]) -> list[str]:
@@ -202,11 +194,11 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
     config, dataset = setting.config, setting.dataset
     shift = _shift(setting)
     criteria = _criteria(config, has_shift=shift is not None)
-    network = _network(setting, setting.graph(), NETWORK, shift)
+    network = network_of(setting, setting.graph(), NETWORK, shift)
     untrained = None
-    if _has_untrained(setting):
+    if has_untrained(setting):
         graph = setting.graph(setting.networks[UNTRAINED].model)
-        untrained = _network(setting, graph, UNTRAINED, shift)
+        untrained = network_of(setting, graph, UNTRAINED, shift)
     parts = analysed_parts(dataset.outputs, network.part)
     known = known_truth(config.truth, setting.truth, parts, config.inputs.name)
     truth = {output: int(bits_of(circuit[None])[0]) for output, circuit in known.items()}
@@ -237,21 +229,6 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
         ),
         timings={"criteria": clock() - began},
     )
-
-
-def _network(setting: Setting[CriteriaConfig], graph: ModelGraph, name: str, shift: Tensor | None) -> Network:
-    """Returns a network whose circuits are judged.
-
-    Raises:
-        RunFailed: its values aren't finite, or the analysed layers alone don't give its outputs.
-    """
-    dataset = setting.dataset
-    part = named(find_part(graph, setting.config.last_layers).to(torch.device("cpu")), graph, dataset)
-    test = recorded(graph, part, Examples(dataset.x_test, dataset.y_test), dataset.outputs)
-    test.alone(part)
-    entering = None if shift is None else entering_activations(graph, part, shift)[0]
-    is_planted = setting.truth is not None
-    return Network(name, part, test, entering, is_every_boolean_input(dataset.x_test), is_planted)
 
 
 def _tell(config: CriteriaConfig, network: Network, criteria: Sequence[Criterion]) -> None:

@@ -11,36 +11,26 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.experiments import Setting
-from mi_runner.experiments.common.circuit_search import estimate, n_circuits
-from mi_runner.experiments.common.judging import Recorded
-from mi_runner.experiments.common.known_truth import by_side_of_half
+from mi_runner.experiments.common.valid_circuits import Network, chance_circuits, searched, some_valid
 from mi_runner.experiments.criteria.estimate import seconds_of
 from mi_runner.graph.chain import Part
-from mi_runner.methods.chance_overlap import of_family
-from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.family import nonzero_edges, search_family
+from mi_runner.methods.circuits.family import nonzero_edges
 from mi_runner.methods.circuits.measures import measure_some
-from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
-from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.search import CircuitSearch
 from mi_runner.methods.criteria.comparison import Survivors, survivors
 from mi_runner.methods.criteria.judge import Criteria, judge
 from mi_runner.methods.criteria.rank import MOST as MOST_RANKED
 from mi_runner.methods.criteria.records import CRITERIA, Criterion
 from mi_runner.methods.criteria.task import Task
-from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
 
 MOST_RESAMPLED = 1_000
 """Circuits whose criteria are computed on each resample of the examples; of more a random sample."""
-
-NETWORK, UNTRAINED = "trained", "untrained"
-"""The network itself, and the control of its architecture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,32 +126,6 @@ class Judged:
         return self.valid.survivors.counted
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A network whose circuits are judged.
-
-    Attributes:
-        name: `trained` or `untrained`.
-        part: the analysed layers of all outputs, float32 on the CPU.
-        test: the test examples as they see them.
-        shift: `(S, n_0)`, other data as they enter the layers; None: there are none.
-        every_input: whether the test examples are all Boolean inputs, each once.
-        is_planted: whether its weights are planted: circuits keep edges of non-zero weight alone, and are judged by the
-            side of ½.
-    """
-
-    name: str
-    part: Part
-    test: Recorded
-    shift: Tensor | None
-    every_input: bool
-    is_planted: bool = False
-
-    def examples(self, output: int | str, rule: str) -> CircuitExamples:
-        """Returns the test examples for the circuits of an output, valid by a rule."""
-        return by_side_of_half(self.test.examples(output, rule), self.is_planted)
-
-
 def judge_output(
     setting: Setting[CriteriaConfig],
     network: Network,
@@ -180,7 +144,7 @@ def judge_output(
         truth: the circuit that is known as the truth; None: none is known.
     """
     config = setting.config
-    search = _searched(setting, network, output, ablation, rule)
+    search = searched(setting, network, output, ablation, rule)
     task = _task(setting, network, search, output, ablation)
     n_chance = config.control_circuits if config.controls else 0
     if search.n_valid:
@@ -191,7 +155,7 @@ def judge_output(
     by_chance, not_drawn = _by_chance(setting, task, search, criteria, output)
     control = None
     if untrained is not None:
-        found = _searched(setting, untrained, output, ablation, "agreement")
+        found = searched(setting, untrained, output, ablation, "agreement")
         most = min(config.control_circuits, config.max_circuits)
         own = _task(setting, untrained, found, output, ablation)
         control = _valid(setting, own, found, criteria, (untrained.name, output, ablation), most)
@@ -244,41 +208,6 @@ def _by_chance(
     if not len(circuits):
         return None, not_drawn
     return Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits)), not_drawn
-
-
-def _searched(
-    setting: Setting[CriteriaConfig], network: Network, output: int | str, ablation: str, rule: str
-) -> CircuitSearch:
-    """Returns the circuits of an output: all, or where they are too many a random sample of the valid ones."""
-    config, part = setting.config, network.part.output(output)
-    examples = network.examples(output, rule)
-    space = CircuitSpace(part.sizes, config.inputs.name)
-    n = n_circuits(part, config.inputs.name, network.is_planted)
-    of = "" if network.name == NETWORK else f", {network.name} network"
-    log.info(f"{ablation} ablation{of}, {estimate(space, examples, output, config.max_table_rows, n)}")
-    if network.is_planted:
-        return search_family(
-            part,
-            examples,
-            nonzero_edges(part),
-            accuracy_threshold=config.accuracy_threshold,
-            ablation=ablation,
-            inputs=config.inputs.name,
-            max_table_rows=config.max_table_rows,
-            progress=setting.progress,
-        )
-    return search_circuits(
-        part,
-        examples,
-        accuracy_threshold=config.accuracy_threshold,
-        ablation=ablation,
-        inputs=config.inputs.name,
-        max_table_rows=config.max_table_rows,
-        most_listed=config.max_circuits,
-        generator=chance.generator(setting.seed, "criteria", "listed circuits", network.name, output, ablation),
-        device=setting.dataset.x_test.device,
-        progress=setting.progress,
-    )
 
 
 def _task(
@@ -340,10 +269,7 @@ def _valid(
     Args:
         where: network, output and ablation, for the draw.
     """
-    circuits = search.valid
-    if len(circuits) > most:
-        draw = chance.generator(setting.seed, "criteria", "judged circuits", *where)
-        circuits = circuits[torch.randperm(len(circuits), generator=draw)[:most].sort().values.numpy()]
+    circuits = some_valid(setting, search, where, most)
     return Population(_judged(setting, task, circuits, criteria), setting.config.threshold, search.n_valid)
 
 
@@ -364,30 +290,3 @@ def _judged(
             raise
         cause = f"{error}" if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
         raise RunFailed(f"experiment.criteria with {', '.join(others)}: {cause}") from error
-
-
-def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Returns n circuits `(n,)` uint64 of as many edges as valid ones, drawn uniformly from all of the family.
-
-    The number of edges is that of a valid circuit drawn at random. Of a family that is too large to list, a size of
-    which too few circuits are found has none; these sizes are returned too.
-
-    Args:
-        search: with at least one valid circuit.
-    """
-    of_size = search.counts[:, :, search.least_correct :].sum((0, 2)).astype(float)
-    random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    sizes = random.choice(len(of_size), size=n, p=of_size / of_size.sum())
-    if len(search.listed) == search.n_circuits:
-        circuits = search.listed.circuit[np.argsort(np.bitwise_count(search.listed.circuit), kind="stable")]
-        ends = np.searchsorted(np.bitwise_count(circuits), np.arange(len(of_size) + 1))
-        places = ends[sizes] + (random.random(n) * (ends[sizes + 1] - ends[sizes])).astype(np.int64)
-        return np.asarray(circuits[places]), ()
-    sampler = CircuitSampler(search.space.sizes, generator)
-    wanted = np.bincount(sizes)
-    drawn = {
-        size: of_family(search.space, sampler, size, int(wanted[size])) for size in np.flatnonzero(wanted).tolist()
-    }
-    found = [circuits for circuits in drawn.values() if circuits is not None]
-    not_drawn = tuple(size for size, circuits in drawn.items() if circuits is None)
-    return np.concatenate([np.empty(0, dtype=np.uint64), *found]), not_drawn

@@ -1,0 +1,1 @@
+"""Does a circuit agree with its network between the examples, too?"""

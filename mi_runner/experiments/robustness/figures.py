@@ -1,0 +1,149 @@
+"""Figures of circuits in regions, drawn from the tables and the witnesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mi_runner.experiments import Drawing
+from mi_runner.experiments.common import drawing
+from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
+from mi_runner.tables.declaration import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+STATES = {"certified": "C0", "undecided": "#cccccc", "refuted": "C3"}
+"""What is known of a circuit → its colour."""
+
+CONTROLS = {
+    "share_random": ("circuits of as many edges, drawn at random: certified", drawing.REFERENCE, "s"),
+    "share_untrained": ("valid circuits of the untrained network: certified", "C1", "^"),
+}
+"""Column of metrics.csv → its words, its colour, and its marker."""
+
+MOST_PICTURES = 16
+"""Counterexamples of an output with an ablation that are drawn."""
+
+
+def shares(rows: Sequence[Row]) -> Drawing | None:
+    """Returns a function that draws which share of the valid circuits is certified, undecided and refuted.
+
+    Args:
+        rows: of metrics.csv, of one output.
+    """
+    known = [row for row in rows if row["n_decided"]]
+    return partial(_shares, known) if known else None
+
+
+def _shares(rows: Sequence[Row]) -> Figure:
+    ablations = _by_ablation(rows)
+    n_regions = max(len(own) for own in ablations.values())
+    figure = drawing.blank((1.6 + 0.62 * n_regions) * len(ablations), 4.2)
+    for axes, (ablation, own) in zip(
+        figure.subplots(1, len(ablations), squeeze=False)[0], ablations.items(), strict=True
+    ):
+        bottom = np.zeros(len(own))
+        for state, colour in STATES.items():
+            heights = np.array([row[f"n_{state}"] / row["n_decided"] for row in own])
+            axes.bar(range(len(own)), heights, 0.7, bottom=bottom, color=colour, label=state)
+            bottom += heights
+        for column, (words, colour, marker) in CONTROLS.items():
+            values = [math.nan if row.get(column) is None else row[column] for row in own]
+            if not all(map(math.isnan, values)):
+                axes.plot(
+                    range(len(own)), values, marker, color=colour, markersize=6, markeredgecolor="white", label=words
+                )
+        for place, row in enumerate(own):
+            axes.text(place, 1.01, f"{row['n_certified']:,}", ha="center", va="bottom", fontsize=7)
+        _name_regions(axes, own)
+        axes.set(ylim=(0, 1.08), ylabel="share of the valid circuits")
+        axes.set_title(f"{ablation} ablation: certified of {own[0]['n_decided']:,}", fontsize=9)
+        drawing.tidy(axes)
+    figure.suptitle(_of(rows), fontsize=9)
+    labels = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(labels.values(), labels.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    return figure
+
+
+def edges(rows: Sequence[Row]) -> Drawing | None:
+    """Returns a function that draws the kept edges of the smallest valid and the smallest certified circuit.
+
+    Args:
+        rows: of metrics.csv, of one output.
+    """
+    known = [row for row in rows if row["fewest_valid"] is not None]
+    return partial(_edges, known) if known else None
+
+
+def _edges(rows: Sequence[Row]) -> Figure:
+    ablations = _by_ablation(rows)
+    figure = drawing.blank(2.4 + 0.7 * max(len(own) for own in ablations.values()), 3.8)
+    axes = figure.subplots()
+    for number, (ablation, own) in enumerate(ablations.items()):
+        places = np.arange(len(own)) + 0.08 * number  # so that equal numbers of both are seen
+        fewest = [math.nan if row["fewest_certified"] is None else row["fewest_certified"] for row in own]
+        possible = [math.nan if row["fewest_possible"] is None else row["fewest_possible"] for row in own]
+        colour = f"C{number}"
+        axes.axhline(own[0]["fewest_valid"], color=colour, linestyle=":", label=f"{ablation} ablation: smallest valid")
+        axes.plot(places, fewest, "o-", color=colour, markersize=5, label=f"{ablation} ablation: smallest certified")
+        if possible != fewest:
+            axes.vlines(places, possible, fewest, color=colour, alpha=0.4, linewidth=4, label="not decided between")
+    longest = max(ablations.values(), key=len)
+    _name_regions(axes, longest)
+    axes.set(ylim=(0, None), ylabel="kept edges")
+    axes.set_title(_of(rows), fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    drawing.tidy(axes)
+    return figure
+
+
+def pictures(found: Mapping[str, NDArray[np.generic]], images: Tensor | None, title: str) -> Drawing | None:
+    """Returns a function that draws the images nearest to the first counterexamples, with both answers at the point.
+
+    Args:
+        found: arrays of `counterexamples.counterexamples`.
+        images: `(N, C, H, W)`, the test images; None: the examples are none, and nothing is drawn.
+    """
+    n = min(MOST_PICTURES, len(found["circuit"]))
+    if images is None or not n:
+        return None
+    shown = [drawing.picture(images[int(place)]) for place in found["nearest"][:n]]
+    return partial(drawing.mosaic, shown, [_caption(found, row) for row in range(n)], title, cmap="gray_r")
+
+
+def _caption(found: Mapping[str, NDArray[np.generic]], row: int) -> str:
+    epsilon = float(found["epsilon"][row])
+    where = "hull" if math.isnan(epsilon) else f"ε = {epsilon:g}"
+    lines = [f"{int(found['circuit'][row]).bit_count()} edges, {where}"]
+    for name in ("network", "circuit"):
+        outputs, answer = found[f"{name}_output"][row], float(found[f"{name}_answer"][row])
+        said = f"{outputs[0]:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
+        lines.append(f"{name} {said}".replace("-", "−"))
+    return "\n".join(lines)
+
+
+def _by_ablation(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {
+        name: [row for row in rows if row["ablation"] == name] for name in dict.fromkeys(r["ablation"] for r in rows)
+    }
+
+
+def _name_regions(axes: Axes, rows: Sequence[Row]) -> None:
+    words = {EXAMPLES: "examples\nalone", HULL_REGION: "hull"}
+    names = [words.get(row["region"]) or f"ε = {row['epsilon']:g}" for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", fontsize=8)
+
+
+def _of(rows: Sequence[Row]) -> str:
+    output = rows[0]["output"]
+    return "all outputs" if output == "all" else f"output {output}"
