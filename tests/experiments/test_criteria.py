@@ -24,7 +24,7 @@ from mi_runner.datasets import Dataset, Outputs, logic
 from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.circuits import experiment as circuits
-from mi_runner.experiments.common.valid_circuits import chance_circuits
+from mi_runner.experiments.common.valid_circuits import chance_circuits, network_of
 from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
 from mi_runner.experiments.criteria.estimate import RUN_PER_SECOND, seconds_of
@@ -289,7 +289,7 @@ def test_chance_circuits_have_the_sizes_of_valid_ones_and_are_of_the_family() ->
 
 
 def judged_of(setting: Setting[CriteriaConfig]) -> Any:
-    made = criteria._network(setting, setting.graph(), "trained", None)
+    made = network_of(setting, setting.graph(), "trained", None)
     records = criteria._criteria(replace(setting.config, criteria=["agreement", "parsimony"]), has_shift=False)
     return judge_output(setting, made, None, records, 0, "zero", "task")
 
@@ -624,7 +624,7 @@ def criteria_small() -> list[str]:
 def test_numbers_outside_of_0_to_1_are_refused() -> None:
     record = criteria.own_criterion("large", lambda task, circuits: np.full(len(circuits), 1.5))
     setting = setting_of()
-    made = criteria._network(setting, setting.graph(), "trained", None)
+    made = network_of(setting, setting.graph(), "trained", None)
     with pytest.raises(RunFailed, match="the criterion large gives a number outside 0 to 1"):
         judge_output(setting, made, None, [record], 0, "zero", "task")
 

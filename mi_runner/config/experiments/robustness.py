@@ -18,20 +18,22 @@ from mi_runner.config.options import option
 
 @dataclass
 class RobustnessConfig(ExperimentConfig):
-    """Does a circuit that agrees with its network on the examples also agree between them? Proved on regions."""
+    """Does a circuit agree with its network between the examples, too?"""
 
     name: ClassVar[str] = "robustness"
     place: ClassVar[int] = 37
     module: ClassVar[str] = "mi_runner.experiments.robustness.experiment"
-    headline: ClassVar[str] = "share_certified"
-    compared: ClassVar[tuple[str, ...]] = ("share_certified", "share_proved")
+    headline: ClassVar[str] = "certified"
+    compared: ClassVar[tuple[str, ...]] = ("share_certified", "fewest_certified")
     small: ClassVar[tuple[str, ...]] = (
         "dataset=logic",
         "model.hidden_sizes=[2,2]",
         "training.epochs=1",
         "experiment.accuracy_threshold=0.4",
-        "experiment.control_circuits=50",
+        "experiment.epsilons=[0.05,0.3]",
+        "experiment.seconds=1",
         "experiment.differences=2",
+        "experiment.control_circuits=20",
     )
 
     epsilons: list[float] = option(
@@ -39,15 +41,21 @@ class RobustnessConfig(ExperimentConfig):
         "half-widths of the boxes around examples, in standard deviations of each input of the layers",
         above=0,
     )
-    hull: bool = option(True, "also decide the one box that holds all test examples")
+    hull: bool = option(True, "decide the one box from the least to the largest value of each input as well")
     examples: int | None = option(
-        None, "the first so many test examples of each target have boxes; null: all", at_least=1
+        None, "test examples of each distinct target that have boxes, the first ones; null: all", at_least=1
     )
     seconds: float = option(
-        60.0, "how long linear programs work on what splitting boxes leaves undecided, for each output", at_least=0
+        60.0,
+        "most seconds that linear programs work on boxes that splitting leaves undecided, for the circuits of each "
+        "output and ablation; as long again for each control, for the hull, and for the differences",
+        at_least=0,
     )
     differences: int = option(
-        10, "circuits drawn for difference.csv, besides the subset-minimal ones and the full one", at_least=0
+        10,
+        "valid circuits drawn at random that difference.csv has besides the subset-minimal ones and the full one",
+        at_least=0,
+        at_most=100_000,
     )
     ablation: LeftOut = option(LeftOut.both, "a left-out edge carries 0, or its mean; both: each by itself")
     inputs: CircuitInputs = option(

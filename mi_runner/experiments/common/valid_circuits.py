@@ -1,18 +1,17 @@
-"""The valid circuits of networks, and circuits drawn at random, for experiments that ask what else holds of them.
-
-Letters: K circuits, S examples of other data.
-"""
+"""The valid circuits of an analysed network, all or a random sample, and circuits of as many edges as controls."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mi_runner import chance
+from mi_runner.config.experiments.criteria import CriteriaConfig
+from mi_runner.config.experiments.robustness import RobustnessConfig
 from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.circuit_search import estimate, n_circuits
@@ -29,6 +28,9 @@ from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
+
+Judging: TypeAlias = "CriteriaConfig | RobustnessConfig"
+"""Options of an experiment that judges valid circuits. With one seed all of them judge the same circuits."""
 
 NETWORK, UNTRAINED = "trained", "untrained"
 """The network itself, and the control of its architecture."""
@@ -60,8 +62,16 @@ class Network:
         return by_side_of_half(self.test.examples(output, rule), self.is_planted)
 
 
-def network_of(setting: Setting[Any], graph: ModelGraph, name: str, shift: Tensor | None = None) -> Network:
+def has_untrained(setting: Setting[Judging]) -> bool:
+    """Returns whether the untrained network is a control: not of planted weights, which have none."""
+    return setting.config.controls and setting.truth is None
+
+
+def network_of(setting: Setting[Judging], graph: ModelGraph, name: str, shift: Tensor | None = None) -> Network:
     """Returns a network whose circuits are judged.
+
+    Args:
+        shift: `(S, *input)`, other data; None: there are none.
 
     Raises:
         RunFailed: its values aren't finite, or the analysed layers alone don't give its outputs.
@@ -75,15 +85,8 @@ def network_of(setting: Setting[Any], graph: ModelGraph, name: str, shift: Tenso
     return Network(name, part, test, entering, is_every_boolean_input(dataset.x_test), is_planted)
 
 
-def searched(setting: Setting[Any], network: Network, output: int | str, ablation: str, rule: str) -> CircuitSearch:
-    """Returns the circuits of an output: all, or where they are too many a random sample of the valid ones.
-
-    Experiments on one network draw the same sample.
-
-    Args:
-        setting: of an experiment whose options say which circuits there are and which are valid.
-        rule: by which circuits are valid, one of `examples.VALID_BY`.
-    """
+def searched(setting: Setting[Judging], network: Network, output: int | str, ablation: str, rule: str) -> CircuitSearch:
+    """Returns the circuits of an output: all, or where they are too many a random sample of the valid ones."""
     config, part = setting.config, network.part.output(output)
     examples = network.examples(output, rule)
     space = CircuitSpace(part.sizes, config.inputs.name)
@@ -113,6 +116,21 @@ def searched(setting: Setting[Any], network: Network, output: int | str, ablatio
         device=setting.dataset.x_test.device,
         progress=setting.progress,
     )
+
+
+def some_valid(
+    setting: Setting[Judging], search: CircuitSearch, where: tuple[str, int | str, str], most: int
+) -> np.ndarray:
+    """Returns the valid circuits of a search, `(K,)` bits; of more than `most` a random sample, in their order.
+
+    Args:
+        where: network, output and ablation, for the draw.
+    """
+    circuits = search.valid
+    if len(circuits) > most:
+        draw = chance.generator(setting.seed, "criteria", "judged circuits", *where)
+        circuits = circuits[torch.randperm(len(circuits), generator=draw)[:most].sort().values.numpy()]
+    return circuits
 
 
 def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -29,7 +29,7 @@ from mi_runner.experiments.common.known_truth import known_truth
 from mi_runner.experiments.common.last_layers import check_last_layers, objection
 from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.sentences import counted
-from mi_runner.experiments.common.valid_circuits import NETWORK, UNTRAINED, Network, network_of
+from mi_runner.experiments.common.valid_circuits import NETWORK, UNTRAINED, Network, has_untrained, network_of
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.criteria import answers, figures
 from mi_runner.experiments.criteria.comparison import compare_networks
@@ -151,11 +151,7 @@ def _shift(setting: Setting[CriteriaConfig]) -> Tensor | None:
 
 def networks(setting: Setting[CriteriaConfig]) -> dict[str, TrainingOptions]:
     """Returns the network before its training, if controls are asked for; planted weights have none."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if _has_untrained(setting) else {}
-
-
-def _has_untrained(setting: Setting[CriteriaConfig]) -> bool:
-    return setting.config.controls and setting.truth is None
+    return {UNTRAINED: replace(setting.training, epochs=0)} if has_untrained(setting) else {}
 
 
 def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
@@ -163,7 +159,7 @@ def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
     config = setting.config
     parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
     count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
-    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + _has_untrained(setting))}
+    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + has_untrained(setting))}
 
 
 def metric_names(setting: Setting[CriteriaConfig]) -> list[str]:
@@ -200,7 +196,7 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
     criteria = _criteria(config, has_shift=shift is not None)
     network = network_of(setting, setting.graph(), NETWORK, shift)
     untrained = None
-    if _has_untrained(setting):
+    if has_untrained(setting):
         graph = setting.graph(setting.networks[UNTRAINED].model)
         untrained = network_of(setting, graph, UNTRAINED, shift)
     parts = analysed_parts(dataset.outputs, network.part)

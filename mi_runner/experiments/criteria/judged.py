@@ -16,7 +16,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.experiments import Setting
-from mi_runner.experiments.common.valid_circuits import Network, chance_circuits, searched
+from mi_runner.experiments.common.valid_circuits import Network, chance_circuits, searched, some_valid
 from mi_runner.experiments.criteria.estimate import seconds_of
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.family import nonzero_edges
@@ -269,10 +269,7 @@ def _valid(
     Args:
         where: network, output and ablation, for the draw.
     """
-    circuits = search.valid
-    if len(circuits) > most:
-        draw = chance.generator(setting.seed, "criteria", "judged circuits", *where)
-        circuits = circuits[torch.randperm(len(circuits), generator=draw)[:most].sort().values.numpy()]
+    circuits = some_valid(setting, search, where, most)
     return Population(_judged(setting, task, circuits, criteria), setting.config.threshold, search.n_valid)
 
 

@@ -1,1 +1,1 @@
-"""Does a circuit that agrees with its network on the examples also agree between them?"""
+"""Does a circuit agree with its network between the examples, too?"""

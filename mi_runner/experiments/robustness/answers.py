@@ -1,106 +1,165 @@
-"""How many valid circuits hold between the examples, and what does one lose by proof? In sentences."""
+"""How many valid circuits answer as their network does between the examples, too? In sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from mi_runner.experiments.common.sentences import between, counted, figure, listed
+from mi_runner.experiments.common.sentences import between, counted, figure, listed, measured
+from mi_runner.experiments.common.valid_circuits import UNTRAINED
 from mi_runner.experiments.common.validity import no_circuit
-from mi_runner.experiments.robustness.decided import Decided
-from mi_runner.experiments.robustness.rows import HULL, POINT
-from mi_runner.tables.declaration import Row
+from mi_runner.experiments.robustness.decided import RANDOM, Decided
+from mi_runner.experiments.robustness.rows import Against
+from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
+from mi_runner.methods.criteria.comparison import SAME
+
+Row = Mapping[str, Any]
 
 
-def answer(cases: Sequence[tuple[Decided, Sequence[Row]]], n_outputs: int, accuracy_threshold: float) -> str:
+@dataclass(frozen=True)
+class Answered:
+    """An output with one ablation.
+
+    Attributes:
+        rows: of metrics.csv.
+        against: region → how valid circuits compare with random ones.
+    """
+
+    decided: Decided
+    rows: Sequence[Row]
+    against: Against
+
+
+def headline_region(rows: Sequence[Row]) -> Row:
+    """Returns the row of the second smallest boxes, or of the only ones: that of the summary."""
+    boxes = [row for row in rows if row["epsilon"]]
+    return boxes[min(1, len(boxes) - 1)]
+
+
+def answer(cases: Sequence[Answered], n_outputs: int, accuracy_threshold: float) -> str:
     """Returns the answer for the first output, with each ablation.
 
     Args:
-        cases: what is known of this output with each ablation, and its rows of metrics.csv.
+        cases: of this output, one for each ablation.
         n_outputs: how many are analysed.
         accuracy_threshold: as it is typed.
     """
     texts = [f"This is the first of {n_outputs} outputs."] if n_outputs > 1 else []
-    for decided, rows in cases:
-        begin = f"With {decided.ablation} ablation "
-        if not decided.valid.n_all:
-            texts.append(f"{begin}no circuit is valid: {no_circuit(decided.valid_by, accuracy_threshold)}.")
+    for case in cases:
+        begin = f"With {case.decided.ablation} ablation "
+        if not case.decided.valid.n_all:
+            texts.append(f"{begin}no circuit is valid: {no_circuit(case.decided.valid_by, accuracy_threshold)}.")
             continue
-        boxes = [row for row in rows if row["region"] not in (POINT, HULL)]
-        texts += [begin + _certified(decided, rows, boxes), _fewest(boxes), _changed(boxes), *_hull(rows)]
-        texts += list(_controls(boxes))
-    return " ".join(filter(None, texts))
+        texts += [f"{begin}{_certified(case)}.", *_smallest(case), *_changes(case), *_random(case), *_untrained(case)]
+    return " ".join(texts)
 
 
-def _certified(decided: Decided, rows: Sequence[Row], boxes: Sequence[Row]) -> str:
-    (point,) = (row for row in rows if row["region"] == POINT)
-    n = point["n_judged"]
-    of = counted(n, "valid circuit")
-    if decided.valid.is_sample:
-        of = f"a sample of {n:,} of {decided.valid.n_all:,} valid circuits"
-    are = "answers" if point["n_certified"] == 1 else "answer"
-    text = (
-        f"{point['n_certified']:,} of {of} {are} as the network on each of {counted(point['n_examples'], 'example')}; "
-        f"{listed([_n(row) for row in boxes])} {'is' if len(boxes) == 1 and boxes[0]['n_certified'] == 1 else 'are'} "
-        f"proved to do so everywhere in the boxes around them, at ε = {listed([row['region'] for row in boxes])}"
+def _certified(case: Answered) -> str:
+    """Returns how many circuits hold at the examples, around them, and in the hull."""
+    valid, rows = case.decided.valid, {row["region"]: row for row in case.rows}
+    at_examples, n = rows[EXAMPLES], len(valid.circuits)
+    which = f"a sample of {n:,} of {valid.n_all:,} valid circuits" if valid.is_sample else f"{n:,} valid circuits"
+    if n == 1 and not valid.is_sample:
+        which = "the one valid circuit"
+    n_boxes = counted(at_examples["n_examples"], "test example")
+    agree = f"of {which} {at_examples['n_certified']:,} {_answer(at_examples)} all of {n_boxes} as the network does"
+    in_boxes = [row for row in case.rows if row["epsilon"]]
+    sizes = listed([f"{row['n_certified']:,} at ε = {row['epsilon']:g}" for row in in_boxes], "other sizes")
+    texts = [agree, f"certified everywhere in the boxes around them are {sizes}"]
+    if HULL_REGION in rows:
+        texts.append(f"in the whole hull of the examples {rows[HULL_REGION]['n_certified']:,}")
+    text = "; ".join(texts)
+    is_open = [f"{row['n_undecided']:,} {_place(row)}" for row in case.rows if row["n_undecided"]]
+    text += f". Undecided are {listed(is_open, 'regions')}" if is_open else ". None is undecided"
+    if valid.is_sample:
+        head = headline_region(case.rows)
+        text += f". The share at ε = {head['epsilon']:g} is {measured(head, 'share_certified')}"
+    return text
+
+
+def _place(row: Row) -> str:
+    """Returns which region a row is of."""
+    return "in the hull" if row["epsilon"] is None else f"at ε = {row['epsilon']:g}"
+
+
+def _answer(row: Row) -> str:
+    return "answers" if row["n_certified"] == 1 else "answer"
+
+
+def _smallest(case: Answered) -> Iterator[str]:
+    """Yields the kept edges of the smallest valid circuits beside those of the smallest certified ones."""
+    valid, search = case.decided.valid, case.decided.search
+    fewest = search.fewest_edges
+    n_smallest = search.n_cardinal
+    tie = f" ({n_smallest:,} tie)" if n_smallest > 1 else ""
+    texts = []
+    for row, known in zip(case.rows, valid.regions, strict=True):
+        if row["region"] == EXAMPLES:
+            continue
+        where = _place(row)
+        if row["fewest_certified"] is None:
+            texts.append(f"{where} none is known")
+            continue
+        is_exact = row["fewest_possible"] == row["fewest_certified"]
+        n = int((valid.n_edges[known.is_certified] == row["fewest_certified"]).sum())
+        ties = f" ({n:,} tie)" if n > 1 else ""
+        texts.append(f"{where} {'' if is_exact else 'at most '}{row['fewest_certified']}{ties}")
+    yield (
+        f"The smallest valid circuit keeps {fewest} of {search.space.n_edges} edges{tie}, the smallest certified one "
+        f"{listed(texts, 'regions')}."
     )
-    undecided = [row for row in boxes if row["n_undecided"]]
-    if undecided:
-        each = [f"{counted(row['n_undecided'], 'circuit')} at {row['region']}" for row in undecided]
-        text += f"; undecided: {listed(each)}"
-    shares = [figure(row["share_proved"]) for row in (point, *boxes)]
-    return f"{text}. Of all boxes of all these circuits the share {', '.join(shares)} is proved, at ε = 0 first."
 
 
-def _n(row: Row) -> str:
-    return f"{row['n_certified']:,}"
-
-
-def _fewest(boxes: Sequence[Row]) -> str:
-    keeps = [
-        "none"
-        if row["fewest_certified"] is None
-        else f"{row['fewest_certified']}" + ("" if _is_sure(row) else " at most")
-        for row in boxes
+def _changes(case: Answered) -> Iterator[str]:
+    """Yields in how many regions the network changes its own answer."""
+    texts = [
+        f"{row['n_changed']:,} of {row['n_examples']:,} at ε = {row['epsilon']:g}"
+        for row in case.rows
+        if row["epsilon"] and row["n_changed"]
     ]
-    return (
-        f"The smallest valid circuit keeps {counted(boxes[0]['fewest_valid'], 'edge')}, the smallest certified one "
-        f"{listed(keeps)}."
+    if texts:
+        yield f"The network itself changes its answer in boxes: {listed(texts, 'sizes')}."
+    elif any(row["epsilon"] for row in case.rows):
+        yield "In no box the network itself is known to change its answer."
+    for row in case.rows:
+        if row["region"] == HULL_REGION:
+            yield f"In the hull it {'changes' if row['n_changed'] else 'is not known to change'} it."
+
+
+def _random(case: Answered) -> Iterator[str]:
+    """Yields the share of random circuits that are certified, and whether the test tells valid ones from them."""
+    if RANDOM not in case.decided.controls:
+        return
+    row = headline_region(case.rows)
+    found = case.against[row["region"]]
+    share = between(row["share_random"], row["share_random_low"], row["share_random_high"])
+    sizes = case.decided.not_drawn
+    but = f", but none of {listed([str(size) for size in sizes])}" if sizes else ""
+    text = f"Of circuits of as many edges{but}, drawn at random, {share} are certified at ε = {row['epsilon']:g}"
+    if found is None:
+        yield f"{text}."
+        return
+    text += f"; of the valid ones {figure(found.share)} are"
+    if found.chance_share >= found.share - SAME:
+        yield f"{text}, which isn't more."
+    elif found.says_something:
+        yield f"{text}, which is more (tested at 5 %)."
+    else:
+        yield f"{text}, and the test at 5 % doesn't show that this is more."
+
+
+def _untrained(case: Answered) -> Iterator[str]:
+    """Yields the share of the untrained network's valid circuits that are certified."""
+    population = case.decided.controls.get(UNTRAINED)
+    if population is None:
+        return
+    row = headline_region(case.rows)
+    if row["share_untrained"] is None:
+        yield "The untrained network has no valid circuit."
+        return
+    of = f"a sample of {len(population.circuits):,} of {population.n_all:,}" if population.is_sample else "all"
+    yield (
+        f"Of valid circuits of the untrained network, {of}, {figure(row['share_untrained'])} are certified at ε = "
+        f"{row['epsilon']:g}."
     )
-
-
-def _is_sure(row: Row) -> bool:
-    return bool(row["fewest_certified"] == row["fewest_possible"])
-
-
-def _changed(boxes: Sequence[Row]) -> str:
-    if not any(row["n_changed"] for row in boxes):
-        return "The network itself has one answer in each box."
-    return (
-        f"The network itself has more than one answer in {listed([str(row['n_changed']) for row in boxes])} of the "
-        f"{boxes[0]['n_examples']:,} boxes, and there practically no other circuit holds."
-    )
-
-
-def _hull(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        if row["region"] == HULL:
-            n = row["n_certified"]
-            yield f"In the whole hull of the test examples {n or 'none'} of them {'holds' if n <= 1 else 'hold'}."
-
-
-def _controls(boxes: Sequence[Row]) -> Iterator[str]:
-    """Yields what circuits drawn at random, and those of the untrained network, say."""
-    tested = [row for row in boxes if row.get("tells") is not None]
-    if tested:
-        shares = [between(row["share_random"], row["share_random_low"], row["share_random_high"]) for row in tested]
-        silent = [row["region"] for row in tested if row["tells"] == "no"]
-        text = f"Of circuits of as many edges, drawn at random, the share {listed(shares)} is certified"
-        if not silent:
-            yield f"{text}, less often than valid ones (tested at 5 %)."
-        elif len(silent) == len(tested):
-            yield f"{text}; the test at 5 % doesn't show that valid ones are certified more often."
-        else:
-            yield f"{text}; the test at 5 % doesn't show at ε = {listed(silent)} that valid ones are more often."
-    untrained = [figure(row["share_untrained"]) for row in boxes if row.get("share_untrained") is not None]
-    if untrained:
-        yield f"Of the untrained network's valid circuits it is {listed(untrained)}."

@@ -1,107 +1,122 @@
-"""Points where a circuit's answer is another than the network's, replayed, and the test examples nearest to them.
+"""Points at which circuits answer differently from their network, replayed, and the examples that lie nearest to them.
 
-Letters: C points, K circuits, N test examples, n_0 inputs of the part.
+Letters: W witnesses, N test examples, n_0 inputs of the part, n_L outputs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import RunFailed
+from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.robustness.decided import Decided
-from mi_runner.methods.circuits.ablation import carried
 from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
+from mi_runner.methods.robustness.regions import spread_of
 
 AT_ONCE = 2_000
-"""Points whose distances to all test examples are computed together."""
+"""Witnesses that are looked at together."""
+
+MOST_IMAGES = 1_000
+"""Witnesses whose nearest image is kept."""
+
+Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
-class Counterexamples:
-    """A point for each refuted circuit, in the smallest box in which one is known.
+def counterexamples(decided: Decided) -> Arrays:
+    """Returns a witness for each circuit that is refuted, the circuits with the fewest edges first.
 
-    Attributes:
-        circuit: `(C,)`.
-        epsilon: `(C,)`, the box's; NaN: the hull.
-        example: `(C,)`, the test example around which the box lies; −1: the hull.
-        point: `(C, n_0)`, what enters the analysed layers.
-        circuit_output, network_output: `(C, n_L)`, computed anew by tensors in float64.
-        circuit_answer, network_answer: `(C,)`.
-        nearest: `(C,)`, the test example that lies nearest to the point, in standard deviations of each input.
-    """
+    It is that of the smallest box in which one is known; that of the hull if there is none in boxes, with NaN as ε and
+    −1 as its example.
 
-    circuit: np.ndarray
-    epsilon: np.ndarray
-    example: np.ndarray
-    point: np.ndarray
-    circuit_output: np.ndarray
-    network_output: np.ndarray
-    circuit_answer: np.ndarray
-    network_answer: np.ndarray
-    nearest: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.circuit)
-
-
-def counterexamples(decided: Decided, kind: Outputs, examples: torch.Tensor) -> Counterexamples:
-    """Returns a point for each valid circuit that is refuted.
-
-    Args:
-        kind: what the outputs are.
-        examples: `(D,)`, the test examples that have boxes.
+    Returns:
+        circuit, epsilon, example, nearest and both answers `(W,)`, point `(W, n_0)`, both outputs `(W, n_L)`. Examples
+        are indices of test examples.
 
     Raises:
-        RunFailed: a point doesn't part circuit and network when it is computed anew.
+        RunFailed: at a point, circuit and network answer alike.
     """
-    boxes, hull = decided.valid.boxes, decided.valid.hull
-    has = ~np.isnan(boxes.witness_epsilon)
-    point, epsilon = boxes.witness.copy(), boxes.witness_epsilon.copy()
-    example = np.where(has, examples.numpy()[boxes.witness_example], -1)
+    valid, compared = decided.valid, decided.compared
+    boxes, hull = valid.boxes, valid.hull
+    in_box = boxes.witness_example >= 0
+    points = boxes.witness
+    has_one = in_box
     if hull is not None:
-        in_hull = ~has & (hull.n_refuted[0] > 0)
-        point[in_hull] = hull.witness[in_hull]
-        has |= in_hull
-    circuits, points = decided.valid.circuits[has], torch.from_numpy(point[has])
-    outputs, full = _replayed(decided, circuits, points)
-    answers, wanted = kind.answers(outputs), kind.answers(full)
-    if (same := answers == wanted).any():
+        points = np.where(in_box[:, None], boxes.witness, hull.witness)
+        has_one = in_box | (hull.witness_example >= 0)
+    chosen = np.flatnonzero(has_one)
+    chosen = chosen[np.lexsort((valid.circuits[chosen], valid.n_edges[chosen]))]
+    example = np.where(in_box, compared.rows[boxes.witness_example], -1)
+    found: Arrays = {
+        "circuit": valid.circuits[chosen],
+        "epsilon": boxes.witness_epsilon[chosen],
+        "example": example[chosen],
+        "point": points[chosen],
+    }
+    return {**found, **_replayed(decided, found), "nearest": nearest_examples(found["point"], compared.x)}
+
+
+def _replayed(decided: Decided, found: Arrays) -> Arrays:
+    """Returns outputs and answers of circuits and network at the points, evaluated by torch in float64."""
+    compared = decided.compared
+    kept, points = Edges(compared.part.sizes).rows(found["circuit"]), torch.from_numpy(found["point"])
+    n_outputs = compared.part.sizes[-1]
+    with torch.no_grad():
+        own = [
+            outputs_of_circuits(compared.part, kept[some], points[some][:, None], compared.means)[:, 0]
+            for some in _some(len(points))
+        ]
+        outputs = torch.cat([torch.zeros((0, n_outputs), dtype=torch.float64), *own])
+        of_network = compared.part(points)
+    answers, expected = (compared.kind.answers(values) for values in (outputs, of_network))
+    if alike := int((answers == expected).sum()):
         raise RunFailed(
-            f"{int(same.sum())} of {len(same)} counterexamples give equal answers when they are computed anew, such as "
-            f"that of circuit {circuits[int(same.int().argmax())]}. Please report this."
+            f"{decided.ablation} ablation, {what(decided.output)}: at {alike:,} of {len(points):,} points at which "
+            "circuits are said to answer differently from the network, they answer alike."
         )
-    return Counterexamples(
-        circuits,
-        epsilon[has],
-        example[has],
-        point[has],
-        outputs.numpy(),
-        full.numpy(),
-        answers.numpy(),
-        wanted.numpy(),
-        _nearest(decided, points),
-    )
+    return {
+        "circuit_output": outputs.numpy(),
+        "network_output": of_network.numpy(),
+        "circuit_answer": answers.numpy(),
+        "network_answer": expected.numpy(),
+    }
 
 
-def _replayed(decided: Decided, circuits: np.ndarray, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the outputs of each circuit and of the network at its point, `(C, n_L)` each, by tensors."""
-    part = decided.part.without_softmax.to(points)
-    edges = Edges(part.sizes)
-    masks = edges.masks(torch.from_numpy(edges.rows(circuits)))
-    values = points
-    for layer, mask, mean in zip(part.layers, masks, carried(part, decided.means), strict=True):
-        carries = torch.where(mask, values[:, None, :], mean)
-        values = layer.activate((carries * layer.weight).sum(2) + layer.bias)
-    return values, part(points)
+def nearest_examples(points: np.ndarray, x: Tensor) -> np.ndarray:
+    """Returns the example that lies nearest to each point, `(W,)` int64, the first among equals.
+
+    Distances are in standard deviations of each input. An input that never varies doesn't count.
+
+    Args:
+        points: `(W, n_0)`.
+        x: `(N, n_0)` float64, the examples.
+    """
+    spread = torch.from_numpy(spread_of(x))
+    scale = torch.where(spread > 0, 1 / spread, torch.zeros_like(spread))
+    given = torch.from_numpy(points)
+    found = [torch.cdist(given[some] * scale, x * scale).argmin(1) for some in _some(len(points))]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *found]).numpy()
 
 
-def _nearest(decided: Decided, points: torch.Tensor) -> np.ndarray:
-    spread = decided.x.double().std(0, correction=0)
-    scale = torch.where(spread > 0, spread, torch.ones_like(spread))
-    tests = decided.x.double() / scale
-    found = [torch.cdist(some / scale, tests).argmin(1) for some in points.split(AT_ONCE)]
-    return torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)
+def _some(n: int) -> list[slice]:
+    return [slice(start, start + AT_ONCE) for start in range(0, n, AT_ONCE)]
+
+
+def all_arrays(cases: Sequence[tuple[Decided, Arrays]], images: Tensor | None) -> Arrays:
+    """Returns the witnesses of all outputs and ablations, with the names of these.
+
+    Args:
+        images: `(N, C, H, W)`, the test images; None: the examples are none. Those nearest to the first witnesses are
+            kept.
+    """
+    names = {
+        name: np.concatenate([np.repeat(str(decided.keys[name]), len(found["circuit"])) for decided, found in cases])
+        for name in ("ablation", "output")
+    }
+    joined = {name: np.concatenate([found[name] for _, found in cases]) for name in cases[0][1]}
+    pictures = {} if images is None else {"images": images[torch.from_numpy(joined["nearest"][:MOST_IMAGES])].numpy()}
+    return {**names, **joined, **pictures}

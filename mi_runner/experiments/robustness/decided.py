@@ -1,12 +1,13 @@
-"""What is known of the valid circuits of one output with one ablation, and of the controls.
+"""The valid circuits of one output with one ablation, the controls, and what is known of both in regions.
 
-Letters: K circuits, R values of ε.
+Letters: K circuits, N test examples, B examples with boxes, n_0 inputs of the part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,80 +15,160 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.robustness import RobustnessConfig
+from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Setting
-from mi_runner.experiments.common.valid_circuits import UNTRAINED, Network, chance_circuits, searched
+from mi_runner.experiments.common.sentences import counted
+from mi_runner.experiments.common.valid_circuits import UNTRAINED, Network, chance_circuits, searched, some_valid
+from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.ablation import means_of
+from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.edges import n_kept
 from mi_runner.methods.circuits.search import CircuitSearch
-from mi_runner.methods.circuits.sharing import minimal_members
 from mi_runner.methods.robustness.certify import Certificates, certify_circuits, certify_hull
-from mi_runner.methods.robustness.difference import Differences, largest_differences
+from mi_runner.progress import log
 
-MOST_MINIMAL = 200
-"""Subset-minimal circuits, the smallest first, of which the largest difference is computed."""
+RANDOM = "random"
+"""The control of circuits drawn at random; `UNTRAINED` is the other one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A network's output as its circuits are compared with it, in float64.
+
+    Attributes:
+        part: the analysed layers, without a softmax at the end.
+        x: `(N, n_0)`, what enters them.
+        rows: `(B,)`, the test examples that have boxes.
+        kind: what the outputs are.
+        means: of the neurons that edges leave; None: left-out edges carry 0.
+    """
+
+    part: Part
+    x: Tensor
+    rows: np.ndarray
+    kind: Outputs
+    means: Means | None
+
+
+@dataclass(frozen=True, eq=False)
+class InRegion:
+    """What is known of circuits in one kind of region.
+
+    Attributes:
+        region: as tables name it.
+        epsilon: half of a box's width; None: the hull.
+        n_examples: how many regions there are.
+        n_proved: `(K,)`, in how many of them the circuit answers as the network does.
+        is_certified, is_refuted: `(K,)` bool; a circuit that is neither is undecided.
+        n_changed: regions in which the network itself changes its answer; None: they are points.
+    """
+
+    region: str
+    epsilon: float | None
+    n_examples: int
+    n_proved: np.ndarray
+    is_certified: np.ndarray
+    is_refuted: np.ndarray
+    n_changed: int | None
+
+    @property
+    def is_undecided(self) -> np.ndarray:
+        """Which circuits are neither certified nor refuted, `(K,)` bool."""
+        return np.asarray(~self.is_certified & ~self.is_refuted)
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Circuits of one network and what is known of them.
+    """Circuits and what is known of them.
 
     Attributes:
+        circuits: `(K,)`, bits.
         n_all: how many there are, decided or not.
-        boxes: what is known of those that are decided, in boxes around examples.
-        hull: the same in the hull; None: it isn't asked for.
+        boxes: around the examples.
+        hull: in the box that holds all examples; None: it wasn't asked for.
     """
 
+    circuits: np.ndarray
     n_all: int
     boxes: Certificates
     hull: Certificates | None
-
-    @property
-    def circuits(self) -> np.ndarray:
-        """Those that are decided, `(K,)`."""
-        return self.boxes.circuits
 
     @property
     def is_sample(self) -> bool:
         """Whether not all are decided."""
         return len(self.circuits) < self.n_all
 
-    @property
+    @cached_property
     def n_edges(self) -> np.ndarray:
-        """The kept edges of each, `(K,)`."""
+        """Kept edges of each circuit, `(K,)`."""
         return n_kept(self.circuits)
+
+    @cached_property
+    def regions(self) -> list[InRegion]:
+        """What is known at the examples, in boxes of each size, and in the hull."""
+        return list(self._regions())
+
+    def _regions(self) -> Iterator[InRegion]:
+        boxes = self.boxes
+        agrees = boxes.n_agreeing == boxes.n_examples
+        yield InRegion(EXAMPLES, 0.0, boxes.n_examples, boxes.n_agreeing, agrees, ~agrees, None)
+        for found, names in ((boxes, [f"box_{size:g}" for size in boxes.epsilons]), (self.hull, [HULL_REGION])):
+            if found is None:
+                continue
+            for place, name in enumerate(names):
+                yield InRegion(
+                    name,
+                    None if name == HULL_REGION else float(found.epsilons[place]),
+                    found.n_examples,
+                    found.n_proved[place],
+                    found.is_certified[place],
+                    found.is_refuted[place],
+                    int(found.n_changed[place]),
+                )
 
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """An output, or all that answer a class together, with one ablation.
+    """The valid circuits of one output, or of all that answer a class together, with one ablation.
 
     Attributes:
-        part: the analysed layers, with this output only, or with all.
-        x: `(N, n_0)`, all test examples as they enter the part.
-        means: what left-out edges carry; None: 0.
+        compared: what they are compared with.
         search: the circuits that were found.
         valid_by: the rule by which they are valid.
         valid: the valid circuits.
-        random, untrained: the controls; None: none.
-        chosen: the circuits of which the largest difference is computed, and the kind of each.
-        differences: these differences.
-        n_minimal: how many subset-minimal circuits there are.
+        controls: `random` and `untrained`, those that there are.
+        not_drawn: numbers of edges of which no random circuits could be drawn.
+        controlled: whether controls are asked for.
     """
 
     output: int | str
     ablation: str
-    part: Part
-    x: Tensor
-    means: tuple[Tensor, ...] | None
+    compared: Compared
     search: CircuitSearch
     valid_by: str
     valid: Population
-    random: Population | None
-    untrained: Population | None
-    chosen: tuple[np.ndarray, list[str]]
-    differences: Differences
-    n_minimal: int
+    controls: dict[str, Population]
+    not_drawn: tuple[int, ...] = ()
+    controlled: bool = True
+
+    @property
+    def keys(self) -> dict[str, int | str]:
+        """The columns that name its rows."""
+        return {"ablation": self.ablation, "output": self.output}
+
+
+def rows_with_boxes(y: Tensor, n_of_each: int | None) -> np.ndarray:
+    """Returns the examples that have boxes, `(B,)` int64 ascending: the first ones of each distinct target.
+
+    Args:
+        y: `(N,)` or `(N, outputs)`, the targets.
+        n_of_each: how many; None: all examples.
+    """
+    if n_of_each is None:
+        return np.arange(len(y))
+    index = first_of_equal(y.cpu().reshape(len(y), -1))[0].cpu().numpy()
+    return np.sort(np.concatenate([np.flatnonzero(index == one)[:n_of_each] for one in np.unique(index)]))
 
 
 def decide_output(
@@ -97,103 +178,89 @@ def decide_output(
     output: int | str,
     ablation: str,
     rule: str,
-    examples: Tensor,
 ) -> Decided:
     """Returns what is known of the valid circuits of an output with an ablation, and of the controls.
 
     Args:
-        untrained: the control; None: no controls.
+        untrained: the control; None: none.
         rule: by which circuits of the network are valid. Those of the control are by agreement.
-        examples: `(D,)` int64, the test examples that have boxes.
     """
-    config, n_control = setting.config, setting.config.control_circuits
+    config = setting.config
     search = searched(setting, network, output, ablation, rule)
-    where = (network.name, output, ablation)
-    valid = _population(
-        setting, network, output, ablation, _some(setting, search, config.max_circuits, where), examples
+    circuits = some_valid(setting, search, (network.name, output, ablation), config.max_circuits)
+    compared = _compared(setting, network, output, ablation, rule)
+    of = "" if len(circuits) == search.n_valid else f" of {search.n_valid:,}"
+    log.info(
+        f"{ablation} ablation: {len(circuits):,}{of} valid circuits in boxes of "
+        f"{counted(len(config.epsilons), 'size')} around {counted(len(compared.rows), 'example')}"
     )
-    random = None
+    valid = _population(setting, compared, circuits, search.n_valid)
+    controls: dict[str, Population] = {}
+    not_drawn: tuple[int, ...] = ()
     if config.controls and search.n_valid:
-        draw = chance.generator(setting.seed, "robustness", "chance circuits", output, ablation)
-        drawn, _ = chance_circuits(search, n_control, draw)
+        draw = chance.generator(setting.seed, "criteria", "chance circuits", output, ablation)
+        drawn, not_drawn = chance_circuits(search, config.control_circuits, draw)
+        if not_drawn:
+            log.info(f"{ablation} ablation: no circuits of {', '.join(map(str, not_drawn))} edges could be drawn")
         if len(drawn):
-            random = _population(setting, network, output, ablation, (drawn, len(drawn)), examples)
-    control = None
+            controls[RANDOM] = _population(setting, compared, drawn, len(drawn))
     if untrained is not None:
         found = searched(setting, untrained, output, ablation, "agreement")
-        most = min(n_control, config.max_circuits)
-        some = _some(setting, found, most, (UNTRAINED, output, ablation))
-        control = _population(setting, untrained, output, ablation, some, examples)
-    part, x = network.part.output(output), network.test.entering
-    means = means_of(part.to(x.double()), x.double(), ablation)
-    chosen, n_minimal = _chosen(setting, search, valid, output, ablation)
-    differences = largest_differences(
-        part, chosen[0], x, means=means, seconds=config.seconds, progress=setting.progress
-    )
-    return Decided(
-        output, ablation, part, x, means, search, rule, valid, random, control, chosen, differences, n_minimal
-    )
+        most = min(config.control_circuits, config.max_circuits)
+        own = some_valid(setting, found, (untrained.name, output, ablation), most)
+        beside = _compared(setting, untrained, output, ablation, "agreement")
+        controls[UNTRAINED] = _population(setting, beside, own, found.n_valid)
+    return Decided(output, ablation, compared, search, rule, valid, controls, not_drawn, config.controls)
 
 
-def _some(
-    setting: Setting[RobustnessConfig], search: CircuitSearch, most: int, where: Sequence[int | str]
-) -> tuple[np.ndarray, int]:
-    """Returns the valid circuits of a search, at most so many, and how many there are.
-
-    Args:
-        where: network, output and ablation, for the draw.
-    """
-    circuits = search.valid
-    if len(circuits) > most:
-        draw = chance.generator(setting.seed, "robustness", "decided circuits", *where)
-        circuits = circuits[torch.randperm(len(circuits), generator=draw)[:most].sort().values.numpy()]
-    return circuits, search.n_valid
+def _compared(
+    setting: Setting[RobustnessConfig], network: Network, output: int | str, ablation: str, rule: str
+) -> Compared:
+    part = network.part.output(output).without_softmax.to(torch.zeros((), dtype=torch.float64))
+    x = network.test.entering.double()
+    rows = rows_with_boxes(network.test.y, setting.config.examples)
+    return Compared(part, x, rows, network.examples(output, rule).kind, means_of(part, x, ablation))
 
 
-def _population(
-    setting: Setting[RobustnessConfig],
-    network: Network,
-    output: int | str,
-    ablation: str,
-    circuits: tuple[np.ndarray, int],
-    examples: Tensor,
-) -> Population:
-    config, part, x = setting.config, network.part.output(output), network.test.entering
-    kind = network.examples(output, "task").kind
-    means = means_of(part.to(x.double()), x.double(), ablation)
+def _population(setting: Setting[RobustnessConfig], compared: Compared, circuits: np.ndarray, n_all: int) -> Population:
+    """Returns what is known of circuits; a circuit that is drawn twice is decided once."""
+    config = setting.config
+    distinct, index = np.unique(circuits, return_inverse=True)
     boxes = certify_circuits(
-        part,
-        circuits[0],
-        x,
+        compared.part,
+        distinct,
+        compared.x,
         config.epsilons,
-        examples=x[examples],
-        kind=kind,
-        means=means,
+        examples=compared.x[torch.from_numpy(compared.rows)],
+        kind=compared.kind,
+        means=compared.means,
         seconds=config.seconds,
         progress=setting.progress,
     )
     hull = None
     if config.hull:
         hull = certify_hull(
-            part, circuits[0], x, kind=kind, means=means, seconds=config.seconds, progress=setting.progress
+            compared.part,
+            distinct,
+            compared.x,
+            kind=compared.kind,
+            means=compared.means,
+            seconds=config.seconds,
+            progress=setting.progress,
         )
-    return Population(circuits[1], boxes, hull)
+    return Population(circuits, n_all, _of_rows(boxes, index), None if hull is None else _of_rows(hull, index))
 
 
-def _chosen(
-    setting: Setting[RobustnessConfig], search: CircuitSearch, valid: Population, output: int | str, ablation: str
-) -> tuple[tuple[np.ndarray, list[str]], int]:
-    """Returns the circuits of which the largest difference is computed with the kind of each, and how many are minimal.
-
-    Minimal are those that contain no other circuit of the valid ones that are decided.
-    """
-    minimal = minimal_members(valid.circuits) if len(valid.circuits) else valid.circuits
-    ordered = minimal[np.argsort(n_kept(minimal), kind="stable")][:MOST_MINIMAL]
-    full = search.space.edges.bits([search.space.full])
-    others = np.setdiff1d(np.setdiff1d(valid.circuits, minimal), full)
-    draw = chance.generator(setting.seed, "robustness", "differences", output, ablation)
-    drawn = others[torch.randperm(len(others), generator=draw)[: setting.config.differences].sort().values.numpy()]
-    own = np.setdiff1d(ordered, full)
-    own = own[np.argsort(n_kept(own), kind="stable")]
-    kinds = ["minimal"] * len(own) + ["full"] + ["drawn"] * len(drawn)
-    return (np.concatenate([own, full, drawn]), kinds), len(minimal)
+def _of_rows(found: Certificates, rows: np.ndarray) -> Certificates:
+    """Returns what is known of the circuits in these rows."""
+    return replace(
+        found,
+        circuits=found.circuits[rows],
+        n_agreeing=found.n_agreeing[rows],
+        n_proved=found.n_proved[:, rows],
+        n_refuted=found.n_refuted[:, rows],
+        n_undecided=found.n_undecided[:, rows],
+        witness=found.witness[rows],
+        witness_epsilon=found.witness_epsilon[rows],
+        witness_example=found.witness_example[rows],
+    )

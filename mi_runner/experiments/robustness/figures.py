@@ -1,106 +1,149 @@
-"""Figures of circuits in regions, drawn from the tables."""
+"""Figures of circuits in regions, drawn from the tables and the witnesses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
-from mi_runner.experiments.robustness.counterexamples import Counterexamples
-from mi_runner.experiments.robustness.rows import HULL
+from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
 from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from torch import Tensor
 
-STYLES = {"zero": ("C0", "o-"), "mean": ("C1", "s-")}
-"""Ablation → its colour and how its line is drawn."""
+STATES = {"certified": "C0", "undecided": "#cccccc", "refuted": "C3"}
+"""What is known of a circuit → its colour."""
 
-MOST_SHOWN = 12
-"""Images of counterexamples."""
+CONTROLS = {
+    "share_random": ("circuits of as many edges, drawn at random: certified", drawing.REFERENCE, "s"),
+    "share_untrained": ("valid circuits of the untrained network: certified", "C1", "^"),
+}
+"""Column of metrics.csv → its words, its colour, and its marker."""
+
+MOST_PICTURES = 16
+"""Counterexamples of an output with an ablation that are drawn."""
 
 
-def certified(rows: Sequence[Row]) -> Drawing | None:
-    """Returns a function that draws the share of certified circuits and the smallest one by ε; None without circuits.
+def shares(rows: Sequence[Row]) -> Drawing | None:
+    """Returns a function that draws which share of the valid circuits is certified, undecided and refuted.
 
     Args:
         rows: of metrics.csv, of one output.
     """
-    own = [row for row in rows if row["region"] != HULL and row["n_judged"]]
-    return partial(_certified, own) if own else None
+    known = [row for row in rows if row["n_decided"]]
+    return partial(_shares, known) if known else None
 
 
-def _certified(rows: Sequence[Row]) -> Figure:
-    figure = drawing.blank(7.2, 3.4)
-    left, right = figure.subplots(1, 2)
-    for ablation in dict.fromkeys(row["ablation"] for row in rows):
-        own = [row for row in rows if row["ablation"] == ablation]
-        colour, style = STYLES[ablation]
-        places = range(len(own))
-        left.plot(
-            places, [row["share_certified"] for row in own], style, color=colour, label=f"valid, {ablation} ablation"
-        )
-        possible = [1 - row["n_refuted"] / row["n_judged"] for row in own]
-        left.fill_between(places, [row["share_certified"] for row in own], possible, color=colour, alpha=0.3, lw=0)
-        if all(row.get("share_random") is not None for row in own):
-            dashed = style.replace("-", ":")
-            left.plot(
-                places,
-                [row["share_random"] for row in own],
-                dashed,
-                color=colour,
-                mfc="white",
-                label=f"random, {ablation}",
-            )
-        right.plot(
-            places,
-            [np.nan if row["fewest_certified"] is None else row["fewest_certified"] for row in own],
-            style,
-            color=colour,
-            label=f"certified, {ablation}",
-        )
-        right.axhline(own[0]["fewest_valid"], color=colour, ls="--", lw=1, label=f"valid, {ablation}")
-    names = list(dict.fromkeys(row["region"] for row in rows))
-    for axes in (left, right):
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlabel("ε, in standard deviations")
+def _shares(rows: Sequence[Row]) -> Figure:
+    ablations = _by_ablation(rows)
+    n_regions = max(len(own) for own in ablations.values())
+    figure = drawing.blank((1.6 + 0.62 * n_regions) * len(ablations), 4.2)
+    for axes, (ablation, own) in zip(
+        figure.subplots(1, len(ablations), squeeze=False)[0], ablations.items(), strict=True
+    ):
+        bottom = np.zeros(len(own))
+        for state, colour in STATES.items():
+            heights = np.array([row[f"n_{state}"] / row["n_decided"] for row in own])
+            axes.bar(range(len(own)), heights, 0.7, bottom=bottom, color=colour, label=state)
+            bottom += heights
+        for column, (words, colour, marker) in CONTROLS.items():
+            values = [math.nan if row.get(column) is None else row[column] for row in own]
+            if not all(map(math.isnan, values)):
+                axes.plot(
+                    range(len(own)), values, marker, color=colour, markersize=6, markeredgecolor="white", label=words
+                )
+        for place, row in enumerate(own):
+            axes.text(place, 1.01, f"{row['n_certified']:,}", ha="center", va="bottom", fontsize=7)
+        _name_regions(axes, own)
+        axes.set(ylim=(0, 1.08), ylabel="share of the valid circuits")
+        axes.set_title(f"{ablation} ablation: certified of {own[0]['n_decided']:,}", fontsize=9)
         drawing.tidy(axes)
-        axes.legend(frameon=False, fontsize=7)
-    left.set(ylim=(-0.03, 1.03), ylabel="share certified")
-    right.set(ylabel="kept edges of the smallest")
-    right.set_ylim(bottom=0)
-    output = rows[0]["output"]
-    figure.suptitle("all outputs" if output == "all" else f"output {output}", fontsize=9)
+    figure.suptitle(_of(rows), fontsize=9)
+    labels = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(labels.values(), labels.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     return figure
 
 
-def images(found: Counterexamples, x_test: Tensor, title: str) -> Drawing | None:
-    """Returns a function that draws the images nearest to counterexamples; None without any, or without images.
+def edges(rows: Sequence[Row]) -> Drawing | None:
+    """Returns a function that draws the kept edges of the smallest valid and the smallest certified circuit.
 
     Args:
-        x_test: `(N, *input)`, the test inputs.
+        rows: of metrics.csv, of one output.
     """
-    is_image = x_test.dim() == 4 or (x_test.dim() == 2 and x_test.shape[1] == 784)
-    return partial(_images, found, x_test, title) if len(found) and is_image else None
+    known = [row for row in rows if row["fewest_valid"] is not None]
+    return partial(_edges, known) if known else None
 
 
-def _images(found: Counterexamples, x_test: Tensor, title: str) -> Figure:
-    _, first = np.unique(found.nearest, return_index=True)
-    rows = np.sort(first)[:MOST_SHOWN]
-    pictures, captions = [], []
-    for row in rows.tolist():
-        image = x_test[int(found.nearest[row])]
-        pictures.append(drawing.picture(image.reshape(1, 28, 28) if image.dim() == 1 else image))
-        epsilon = found.epsilon[row]
-        where = "hull" if np.isnan(epsilon) else f"ε = {epsilon:g}"
-        captions.append(f"{_named(found.network_answer[row])} → {_named(found.circuit_answer[row])}, {where}")
-    return drawing.mosaic(pictures, captions, title)
+def _edges(rows: Sequence[Row]) -> Figure:
+    ablations = _by_ablation(rows)
+    figure = drawing.blank(2.4 + 0.7 * max(len(own) for own in ablations.values()), 3.8)
+    axes = figure.subplots()
+    for number, (ablation, own) in enumerate(ablations.items()):
+        places = np.arange(len(own)) + 0.08 * number  # so that equal numbers of both are seen
+        fewest = [math.nan if row["fewest_certified"] is None else row["fewest_certified"] for row in own]
+        possible = [math.nan if row["fewest_possible"] is None else row["fewest_possible"] for row in own]
+        colour = f"C{number}"
+        axes.axhline(own[0]["fewest_valid"], color=colour, linestyle=":", label=f"{ablation} ablation: smallest valid")
+        axes.plot(places, fewest, "o-", color=colour, markersize=5, label=f"{ablation} ablation: smallest certified")
+        if possible != fewest:
+            axes.vlines(places, possible, fewest, color=colour, alpha=0.4, linewidth=4, label="not decided between")
+    longest = max(ablations.values(), key=len)
+    _name_regions(axes, longest)
+    axes.set(ylim=(0, None), ylabel="kept edges")
+    axes.set_title(_of(rows), fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    drawing.tidy(axes)
+    return figure
 
 
-def _named(answer: float) -> str:
-    return f"{answer:g}".replace("-", "−")
+def pictures(found: Mapping[str, NDArray[np.generic]], images: Tensor | None, title: str) -> Drawing | None:
+    """Returns a function that draws the images nearest to the first counterexamples, with both answers at the point.
+
+    Args:
+        found: arrays of `counterexamples.counterexamples`.
+        images: `(N, C, H, W)`, the test images; None: the examples are none, and nothing is drawn.
+    """
+    n = min(MOST_PICTURES, len(found["circuit"]))
+    if images is None or not n:
+        return None
+    shown = [drawing.picture(images[int(place)]) for place in found["nearest"][:n]]
+    return partial(drawing.mosaic, shown, [_caption(found, row) for row in range(n)], title, cmap="gray_r")
+
+
+def _caption(found: Mapping[str, NDArray[np.generic]], row: int) -> str:
+    epsilon = float(found["epsilon"][row])
+    where = "hull" if math.isnan(epsilon) else f"ε = {epsilon:g}"
+    lines = [f"{int(found['circuit'][row]).bit_count()} edges, {where}"]
+    for name in ("network", "circuit"):
+        outputs, answer = found[f"{name}_output"][row], float(found[f"{name}_answer"][row])
+        said = f"{outputs[0]:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
+        lines.append(f"{name} {said}".replace("-", "−"))
+    return "\n".join(lines)
+
+
+def _by_ablation(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {
+        name: [row for row in rows if row["ablation"] == name] for name in dict.fromkeys(r["ablation"] for r in rows)
+    }
+
+
+def _name_regions(axes: Axes, rows: Sequence[Row]) -> None:
+    words = {EXAMPLES: "examples\nalone", HULL_REGION: "hull"}
+    names = [words.get(row["region"]) or f"ε = {row['epsilon']:g}" for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", fontsize=8)
+
+
+def _of(rows: Sequence[Row]) -> str:
+    output = rows[0]["output"]
+    return "all outputs" if output == "all" else f"output {output}"
