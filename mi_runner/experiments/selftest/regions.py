@@ -50,7 +50,7 @@ def difference() -> Compared:
 
 @cache
 def _on_a_grid() -> tuple[Part, Tensor, dict[int, set[int]]]:
-    """Returns a chain, its inputs, and circuit → the inputs in whose box a point of a grid parts it from the network."""
+    """Returns a chain, its inputs, and circuit → the inputs in whose box a point of a grid parts the two networks."""
     part, x = drawn_part(SIZES, seed=2), inputs_of(2)
     spread = x.double().std(0, correction=0).tolist()
     parted: dict[int, set[int]] = {bits: set() for bits in circuits_of(SIZES, "any")}
