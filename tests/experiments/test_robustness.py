@@ -43,11 +43,11 @@ DOUBLE = torch.zeros((), dtype=torch.float64)
 
 def sum_of_two() -> nn.Module:
     """relu(x₁) + relu(x₂) / 5; the other weights are 0."""
-    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+    first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)
     with torch.no_grad():
-        net[0].weight.copy_(torch.eye(2))
-        net[2].weight.copy_(torch.tensor([[1.0, 0.2]]))
-    return net.eval()
+        first.weight.copy_(torch.eye(2))
+        second.weight.copy_(torch.tensor([[1.0, 0.2]]))
+    return nn.Sequential(first, nn.ReLU(), second).eval()
 
 
 def two_points() -> Dataset:
@@ -438,7 +438,7 @@ def test_controls_are_drawn_beside() -> None:
 
 def test_edges_are_drawn_as_the_table_has_them(hand: Result) -> None:
     (axes,) = hand.figures["edges_0"]().axes
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    lines = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
     assert lines == {
         "zero ablation: smallest valid": [2, 2],
         "zero ablation: smallest certified": [2, 2, 2, 4, 4],

@@ -13,6 +13,7 @@ from mi_runner.experiments.robustness.decided import RANDOM, Decided
 from mi_runner.experiments.robustness.rows import Against
 from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
 from mi_runner.methods.criteria.comparison import SAME
+from mi_runner.tables.intervals import wilson_interval
 
 Row = Mapping[str, Any]
 
@@ -148,11 +149,11 @@ def _random(case: Answered) -> Iterator[str]:
     share = between(row["share_random"], row["share_random_low"], row["share_random_high"])
     sizes = case.decided.not_drawn
     but = f", but none of {listed([str(size) for size in sizes])}" if sizes else ""
-    text = f"Of circuits of as many edges{but}, drawn at random, {share} are certified at ε = {row['epsilon']:g}"
+    text = f"Of circuits of as many edges{but}, drawn at random, the share certified {_place(row)} is {share}"
     if found is None:
         yield f"{text}."
         return
-    text += f"; of the valid ones {figure(found.share)} are"
+    text += f"; of the valid ones it is {figure(found.share)}"
     if found.chance_share >= found.share - SAME:
         yield f"{text}, which isn't more."
     elif found.says_something:
@@ -170,8 +171,12 @@ def _untrained(case: Answered) -> Iterator[str]:
     if row["share_untrained"] is None:
         yield "The untrained network has no valid circuit."
         return
-    of = f"a sample of {len(population.circuits):,} of {population.n_all:,}" if population.is_sample else "all"
-    yield (
-        f"Of valid circuits of the untrained network, {of}, {figure(row['share_untrained'])} are certified at ε = "
-        f"{row['epsilon']:g}."
-    )
+    share = figure(row["share_untrained"])
+    which = "valid circuits"
+    if population.is_sample:
+        which = f"a sample of {len(population.circuits):,} of {population.n_all:,} valid circuits"
+        (known,) = (known for known in population.regions if known.region == row["region"])
+        share = between(
+            row["share_untrained"], *wilson_interval(int(known.is_certified.sum()), len(known.is_certified))
+        )
+    yield f"Of {which} of the untrained network the share certified {_place(row)} is {share}."
