@@ -71,6 +71,7 @@ def _shares(rows: Sequence[Row]) -> Figure:
     labels = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
+    labels = {name: labels[name] for name in [*STATES, *(name for name in labels if name not in STATES)]}
     figure.legend(labels.values(), labels.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     return figure
 
@@ -133,7 +134,7 @@ def _caption(found: Mapping[str, NDArray[np.generic]], row: int) -> str:
     lines = [f"{int(found['circuit'][row]).bit_count()} edges, {where}"]
     for name in ("network", "circuit"):
         outputs, answer = found[f"{name}_output"][row], float(found[f"{name}_answer"][row])
-        said = f"{outputs[0]:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
+        said = f"{round(float(outputs[0]), 3) + 0:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
         lines.append(f"{name} {said}".replace("-", "−"))
     return "\n".join(lines)
 
