@@ -184,7 +184,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         small += ["dataset.modulus=3"] if "dataset.modulus" in command else []
     if config.experiment.name == "clusters":
         small += ["experiment.controls=1", "experiment.pruning_examples=10"]
-    if config.experiment.name == "criteria" and config.model.name == "mlp":
+    if config.experiment.name in ("criteria", "robustness") and config.model.name == "mlp":
         small += ["model.hidden_sizes=[8,3,2,2]"]  # 2^12 circuits, instead of 2^21
     if config.experiment.name == "explanations":
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]

@@ -13,6 +13,7 @@ from mi_runner.experiments.robustness.decided import RANDOM, Decided
 from mi_runner.experiments.robustness.rows import Against
 from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
 from mi_runner.methods.criteria.comparison import SAME
+from mi_runner.tables.intervals import wilson_interval
 
 Row = Mapping[str, Any]
 
@@ -59,16 +60,16 @@ def _certified(case: Answered) -> str:
     """Returns how many circuits hold at the examples, around them, and in the hull."""
     valid, rows = case.decided.valid, {row["region"]: row for row in case.rows}
     at_examples, n = rows[EXAMPLES], len(valid.circuits)
-    which = f"a sample of {n:,} of {valid.n_all:,} valid circuits" if valid.is_sample else f"{n:,} valid circuits"
-    if n == 1 and not valid.is_sample:
-        which = "the one valid circuit"
+    which = counted(n, "valid circuit")
+    if valid.is_sample:
+        which = f"a sample of {n:,} of {counted(valid.n_all, 'valid circuit')}"
     n_boxes = counted(at_examples["n_examples"], "test example")
-    agree = f"of {which} {at_examples['n_certified']:,} {_answer(at_examples)} all of {n_boxes} as the network does"
+    agree = f"{at_examples['n_certified']:,} of {which} {_answer(at_examples)} {_each(n_boxes)} as the network does"
     in_boxes = [row for row in case.rows if row["epsilon"]]
     sizes = listed([f"{row['n_certified']:,} at ε = {row['epsilon']:g}" for row in in_boxes], "other sizes")
-    texts = [agree, f"certified everywhere in the boxes around them are {sizes}"]
+    texts = [agree, f"everywhere in the boxes around them it is proved of {sizes}"]
     if HULL_REGION in rows:
-        texts.append(f"in the whole hull of the examples {rows[HULL_REGION]['n_certified']:,}")
+        texts.append(f"in the whole hull of the test examples of {rows[HULL_REGION]['n_certified']:,}")
     text = "; ".join(texts)
     is_open = [f"{row['n_undecided']:,} {_place(row)}" for row in case.rows if row["n_undecided"]]
     text += f". Undecided are {listed(is_open, 'regions')}" if is_open else ". None is undecided"
@@ -83,6 +84,10 @@ def _place(row: Row) -> str:
     return "in the hull" if row["epsilon"] is None else f"at ε = {row['epsilon']:g}"
 
 
+def _each(examples: str) -> str:
+    return examples if examples.startswith("1 ") else f"all {examples}"
+
+
 def _answer(row: Row) -> str:
     return "answers" if row["n_certified"] == 1 else "answer"
 
@@ -93,21 +98,29 @@ def _smallest(case: Answered) -> Iterator[str]:
     fewest = search.fewest_edges
     n_smallest = search.n_cardinal
     tie = f" ({n_smallest:,} tie)" if n_smallest > 1 else ""
-    texts = []
+    regions: dict[str, list[Row]] = {}
     for row, known in zip(case.rows, valid.regions, strict=True):
         if row["region"] == EXAMPLES:
             continue
-        where = _place(row)
-        if row["fewest_certified"] is None:
-            texts.append(f"{where} none is known")
-            continue
-        is_exact = row["fewest_possible"] == row["fewest_certified"]
-        n = int((valid.n_edges[known.is_certified] == row["fewest_certified"]).sum())
-        ties = f" ({n:,} tie)" if n > 1 else ""
-        texts.append(f"{where} {'' if is_exact else 'at most '}{row['fewest_certified']}{ties}")
+        keeps = "none is known"
+        if row["fewest_certified"] is not None:
+            n = int((valid.n_edges[known.is_certified] == row["fewest_certified"]).sum())
+            at_most = "" if row["fewest_possible"] == row["fewest_certified"] else "at most "
+            keeps = f"{at_most}{row['fewest_certified']}{f' ({n:,} tie)' if n > 1 and not at_most else ''}"
+        regions.setdefault(keeps, []).append(row)
+    texts = [f"{keeps} {_places(rows)}" for keeps, rows in regions.items()]
     yield (
-        f"The smallest valid circuit keeps {fewest} of {search.space.n_edges} edges{tie}, the smallest certified one "
-        f"{listed(texts, 'regions')}."
+        f"The smallest valid circuit keeps {fewest} of {search.space.n_edges} edges{tie}; the smallest certified one "
+        f"keeps {'; '.join(texts)}."
+    )
+
+
+def _places(rows: Sequence[Row]) -> str:
+    """Returns which regions rows are of: at ε = 0.01 and 0.05 and in the hull."""
+    sizes = [f"{row['epsilon']:g}" for row in rows if row["epsilon"] is not None]
+    has_hull = len(sizes) < len(rows)
+    return listed(
+        [*([f"at ε = {listed(sizes, 'other sizes')}"] if sizes else []), *(["in the hull"] if has_hull else [])]
     )
 
 
@@ -120,11 +133,11 @@ def _changes(case: Answered) -> Iterator[str]:
     ]
     if texts:
         yield f"The network itself changes its answer in boxes: {listed(texts, 'sizes')}."
-    elif any(row["epsilon"] for row in case.rows):
-        yield "In no box the network itself is known to change its answer."
+    else:
+        yield "The network itself is not known to change its answer in a box."
     for row in case.rows:
         if row["region"] == HULL_REGION:
-            yield f"In the hull it {'changes' if row['n_changed'] else 'is not known to change'} it."
+            yield f"In the hull it {'changes' if row['n_changed'] else 'is not known to change'} its answer."
 
 
 def _random(case: Answered) -> Iterator[str]:
@@ -136,11 +149,11 @@ def _random(case: Answered) -> Iterator[str]:
     share = between(row["share_random"], row["share_random_low"], row["share_random_high"])
     sizes = case.decided.not_drawn
     but = f", but none of {listed([str(size) for size in sizes])}" if sizes else ""
-    text = f"Of circuits of as many edges{but}, drawn at random, {share} are certified at ε = {row['epsilon']:g}"
+    text = f"Of circuits of as many edges{but}, drawn at random, the share certified {_place(row)} is {share}"
     if found is None:
         yield f"{text}."
         return
-    text += f"; of the valid ones {figure(found.share)} are"
+    text += f"; of the valid ones it is {figure(found.share)}"
     if found.chance_share >= found.share - SAME:
         yield f"{text}, which isn't more."
     elif found.says_something:
@@ -158,8 +171,12 @@ def _untrained(case: Answered) -> Iterator[str]:
     if row["share_untrained"] is None:
         yield "The untrained network has no valid circuit."
         return
-    of = f"a sample of {len(population.circuits):,} of {population.n_all:,}" if population.is_sample else "all"
-    yield (
-        f"Of valid circuits of the untrained network, {of}, {figure(row['share_untrained'])} are certified at ε = "
-        f"{row['epsilon']:g}."
-    )
+    share = figure(row["share_untrained"])
+    which = "valid circuits"
+    if population.is_sample:
+        which = f"a sample of {len(population.circuits):,} of {population.n_all:,} valid circuits"
+        (known,) = (known for known in population.regions if known.region == row["region"])
+        share = between(
+            row["share_untrained"], *wilson_interval(int(known.is_certified.sum()), len(known.is_certified))
+        )
+    yield f"Of {which} of the untrained network the share certified {_place(row)} is {share}."

@@ -81,8 +81,8 @@ def _replayed(decided: Decided, found: Arrays) -> Arrays:
     return {
         "circuit_output": outputs.numpy(),
         "network_output": of_network.numpy(),
-        "circuit_answer": answers.numpy(),
-        "network_answer": expected.numpy(),
+        "circuit_answer": (answers + 0).numpy(),  # 0 instead of −0
+        "network_answer": (expected + 0).numpy(),
     }
 
 

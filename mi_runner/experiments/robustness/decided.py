@@ -189,9 +189,9 @@ def decide_output(
     search = searched(setting, network, output, ablation, rule)
     circuits = some_valid(setting, search, (network.name, output, ablation), config.max_circuits)
     compared = _compared(setting, network, output, ablation, rule)
-    of = "" if len(circuits) == search.n_valid else f" of {search.n_valid:,}"
+    of = "" if len(circuits) == search.n_valid else f"{len(circuits):,} of "
     log.info(
-        f"{ablation} ablation: {len(circuits):,}{of} valid circuits in boxes of "
+        f"{ablation} ablation: {of}{counted(search.n_valid, 'valid circuit')} in boxes of "
         f"{counted(len(config.epsilons), 'size')} around {counted(len(compared.rows), 'example')}"
     )
     valid = _population(setting, compared, circuits, search.n_valid)

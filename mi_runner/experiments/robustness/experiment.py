@@ -71,7 +71,9 @@ def check(setting: Setting[RobustnessConfig]) -> None:
     config, graph, kind = setting.config, setting.graph(), setting.dataset.outputs
     sizes = [f"{size:g}" for size in config.epsilons]
     if not sizes or len(set(sizes)) < len(sizes) or not all(map(math.isfinite, config.epsilons)):
-        raise ConfigError(f"experiment.epsilons=[{','.join(sizes)}]: name at least one size of boxes, and each once.")
+        raise ConfigError(
+            f"experiment.epsilons=[{','.join(sizes)}]: name at least one size of boxes, each finite and once."
+        )
     check_last_layers(
         graph,
         setting.dataset,

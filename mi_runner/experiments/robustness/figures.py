@@ -71,6 +71,7 @@ def _shares(rows: Sequence[Row]) -> Figure:
     labels = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
+    labels = {name: labels[name] for name in [*STATES, *(name for name in labels if name not in STATES)]}
     figure.legend(labels.values(), labels.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     return figure
 
@@ -86,6 +87,8 @@ def edges(rows: Sequence[Row]) -> Drawing | None:
 
 
 def _edges(rows: Sequence[Row]) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     ablations = _by_ablation(rows)
     figure = drawing.blank(2.4 + 0.7 * max(len(own) for own in ablations.values()), 3.8)
     axes = figure.subplots()
@@ -101,6 +104,7 @@ def _edges(rows: Sequence[Row]) -> Figure:
     longest = max(ablations.values(), key=len)
     _name_regions(axes, longest)
     axes.set(ylim=(0, None), ylabel="kept edges")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(_of(rows), fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     drawing.tidy(axes)
@@ -108,17 +112,20 @@ def _edges(rows: Sequence[Row]) -> Figure:
 
 
 def pictures(found: Mapping[str, NDArray[np.generic]], images: Tensor | None, title: str) -> Drawing | None:
-    """Returns a function that draws the images nearest to the first counterexamples, with both answers at the point.
+    """Returns a function that draws the images nearest to counterexamples, with both answers at the point.
+
+    Those of the smallest boxes come first, then those of the circuits with the fewest edges; one for each image.
 
     Args:
         found: arrays of `counterexamples.counterexamples`.
         images: `(N, C, H, W)`, the test images; None: the examples are none, and nothing is drawn.
     """
-    n = min(MOST_PICTURES, len(found["circuit"]))
-    if images is None or not n:
+    if images is None or not len(found["circuit"]):
         return None
-    shown = [drawing.picture(images[int(place)]) for place in found["nearest"][:n]]
-    return partial(drawing.mosaic, shown, [_caption(found, row) for row in range(n)], title, cmap="gray_r")
+    order = np.lexsort((np.arange(len(found["epsilon"])), found["epsilon"]))  # NaN, the hull, comes last
+    first = order[np.sort(np.unique(found["nearest"][order], return_index=True)[1])][:MOST_PICTURES]
+    shown = [drawing.picture(images[int(found["nearest"][row])]) for row in first]
+    return partial(drawing.mosaic, shown, [_caption(found, row) for row in first.tolist()], title, cmap="gray_r")
 
 
 def _caption(found: Mapping[str, NDArray[np.generic]], row: int) -> str:
@@ -127,7 +134,7 @@ def _caption(found: Mapping[str, NDArray[np.generic]], row: int) -> str:
     lines = [f"{int(found['circuit'][row]).bit_count()} edges, {where}"]
     for name in ("network", "circuit"):
         outputs, answer = found[f"{name}_output"][row], float(found[f"{name}_answer"][row])
-        said = f"{outputs[0]:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
+        said = f"{round(float(outputs[0]), 3) + 0:.3f} → {answer:g}" if len(outputs) == 1 else f"{answer:g}"
         lines.append(f"{name} {said}".replace("-", "−"))
     return "\n".join(lines)
 

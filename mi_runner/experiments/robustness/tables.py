@@ -268,8 +268,8 @@ DECLARED = Declarations(
         ),
         FigureType(
             "counterexamples_*",
-            "Images whose activations lie nearest to points at which circuits answer differently from the network, the "
-            "smallest circuits first, with both outputs at the point.",
+            "Images whose activations lie nearest to points at which a circuit answers differently from the network, "
+            "with both outputs at the point; the smallest boxes first.",
         ),
     ),
 )
