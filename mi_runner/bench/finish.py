@@ -62,7 +62,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     except OSError as error:
         return sweep_result.not_written(folder, error, f"mi-run {BENCH}")
     sweep_result.write_page(plan, folder, partial(bench_report.write_pages, folder, jobs))
-    sweep_result.point_latest(folder)
+    sweep_result.point_links(folder)
     if rows := [row for row in board.rows if row["networks"] == ALL]:
         shown = [{name: row[name] for name in PRINTED} for row in rows]
         console.table(f"leaderboard: {of.name}, all networks", shown, counts=COUNTS, most=len(shown))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
 from mi_runner.runs.comparison import Comparison, Section, compare
-from mi_runner.runs.run_folder import linked
+from mi_runner.runs.run_folder import RECORD, is_word, linked
 from mi_runner.runs.saved_runs import Saved
 from mi_runner.tables import console
 
@@ -25,6 +26,11 @@ examples:
   mi-run diff outputs/ablation/mnist-skip/v001 outputs/ablation/mnist-skip/v002
   mi-run diff outputs/sweeps/train/v001 outputs/sweeps/train/v002 --format markdown
   mi-run diff reference outputs/train/mnist-mlp/latest --tolerance 1e-6
+  mi-run diff outputs/train/mnist-mlp/passed latest
+
+words for the versions of a folder, in place of v001:
+  latest, the newest that is done; passed, the newest that met its expectations; previous, the one before latest;
+  latest~2, the one before that. A word alone belongs to the folder beside it, or to that of the newest run in outputs.
 
 exit status:
   0: no metric differs, 1: one does, or one side alone has a metric, row, table or job, 2: a mistake in the command.
@@ -62,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError("diff: two folders are needed, or more. Type mi-run diff FOLDER FOLDER ...")
     if not (asked.tolerance >= 0 and math.isfinite(asked.tolerance)):
         raise ConfigError(f"--tolerance {asked.tolerance:g}: must be 0 or more.")
-    found = compare([_saved(typed) for typed in asked.folders], tolerance=asked.tolerance)
+    found = compare([_saved(typed) for typed in with_folders(asked.folders)], tolerance=asked.tolerance)
     if asked.format == "json":
         sections = [_as_json(section) for section in found.sections]
         console.page(
@@ -79,8 +85,34 @@ def run(arguments: Sequence[str]) -> int:
     return ExitStatus.FAILED if found.differs else ExitStatus.DONE
 
 
+def with_folders(typed: Sequence[str]) -> list[str]:
+    """Returns what is typed, a word for a version with its folder: that of another version, or of the newest run.
+
+    Raises:
+        ConfigError: there are only words, and no run in outputs.
+    """
+    if not any(_is_alone(word) for word in typed):
+        return list(typed)
+    parents = [str(Path(folder).parent) for folder in typed if not _is_alone(folder)]
+    parent = parents[0] if parents else _folder_of_newest()
+    return [f"{parent}/{word}" if _is_alone(word) else word for word in typed]
+
+
+def _is_alone(typed: str) -> bool:
+    return is_word(typed) and not Path(typed).exists()
+
+
+def _folder_of_newest() -> str:
+    """Returns the folder of the newest run in outputs, beside which its other versions lie."""
+    root = Path("outputs")
+    records = [file for file in root.glob(f"*/*/*/{RECORD}") if not file.parent.is_symlink()] if root.is_dir() else []
+    if not records:
+        raise ConfigError("diff: there is no run in outputs. Type a folder, as in mi-run diff FOLDER/passed latest.")
+    return str(max(records, key=lambda file: file.stat().st_mtime).parent.parent)
+
+
 def _saved(typed: str) -> Saved:
-    folder = linked(existing_folder(typed, "diff"))
+    folder = existing_folder(str(linked(Path(typed).expanduser())), "diff")
     saved = saved_runs.read(folder)
     if saved is None:
         raise ConfigError(f"{typed}: no run or sweep is in this folder. mi-run ls {typed} lists those below it.")

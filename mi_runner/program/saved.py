@@ -73,20 +73,20 @@ def open_sweep(folder: str | os.PathLike[str]) -> Sweep:
 
 
 def _existing(folder: str | os.PathLike[str]) -> Path:
-    """Returns the folder that is meant, `latest` as the version that it links to now.
+    """Returns the folder that is meant; of a word such as `latest` the version that it means now.
 
     Raises:
         ConfigError: there is none.
     """
     try:
-        path = Path(folder).expanduser().absolute()
+        path = run_folder.linked(Path(folder).expanduser().absolute())
         is_folder = path.is_dir()
     except (RuntimeError, OSError, ValueError, TypeError) as error:  # an unknown user after ~, a name with a NUL
         raise ConfigError(f"{folder!r}: no folder has such a name ({error}).") from error
     if not is_folder:
         what = "this is a file, not a folder" if path.exists() else "this folder doesn't exist"
         raise ConfigError(f"{path}: {what}.{_nearby(path.parent)}")
-    return run_folder.linked(path)
+    return path
 
 
 def _nearby(folder: Path) -> str:
@@ -95,7 +95,9 @@ def _nearby(folder: Path) -> str:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     except OSError:
         names = []
-    versions = [name for name in names if re.fullmatch(rf"{run_folder.VERSION}|{run_folder.LATEST}", name)]
+    versions = [
+        name for name in names if re.fullmatch(rf"{run_folder.VERSION}|{run_folder.LATEST}|{run_folder.PASSED}", name)
+    ]
     if versions:
         return f" {folder} has {listed(versions, MOST_NAMED)}: give one of these."
     return " mi-run ls FOLDER lists the runs and sweeps below a folder."

@@ -214,7 +214,7 @@ def _report(place: RunFolder, record: RunRecord, beside: Beside) -> None:
 
 
 def _finish(place: RunFolder, record: RunRecord) -> None:
-    """Writes run.json, after all other files are on the disk if the run is done, and then points `latest` to it.
+    """Writes run.json, after all other files are on the disk if the run is done, and then points links to it.
 
     Raises:
         RunFailed: run.json can't be written, so the run is not done.
@@ -231,9 +231,9 @@ def _finish(place: RunFolder, record: RunRecord) -> None:
         raise RunFailed(f"can't write {run_folder.RECORD} into {place.path} ({error}): the run is not done.") from error
     if record.status == "done":
         try:
-            place.point_latest_here()
+            place.point_links_here()
         except OSError as error:
-            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done anyway")
+            log.warning(f"can't point a link to {place.path} ({error}); the run is done anyway")
 
 
 def _cause(error: BaseException) -> str:

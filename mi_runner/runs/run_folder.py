@@ -1,6 +1,7 @@
 """The folder of a run: its files' names, its version, and how files are written completely or not at all.
 
-Runs have `outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done.
+Runs have `outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done, and
+`passed` to the newest of those that met what they expected.
 Sweeps have `outputs/sweeps/<experiment>/v001`, … and a `latest`, too.
 A run is done only if run.json says so; run.json is written last. Each file except the growing run.log is written
 under a temporary name and then renamed.
@@ -37,7 +38,7 @@ MOST_CSV_ROWS = 100_000
 
 
 MEMBERS = "members"
-RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST = (
+RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST, PASSED, PREVIOUS = (
     "run.json",
     "config.yaml",
     "run.log",
@@ -46,6 +47,8 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST = (
     "pictures.json",
     "report.html",
     "latest",
+    "passed",
+    "previous",
 )
 VERSION = "v([0-9]{3,})"
 """The name of a version's folder."""
@@ -269,29 +272,47 @@ class RunFolder:
         """Waits until all files of the folder are on the disk; call it before run.json says `done`."""
         files.sync_folder(self.path)
 
-    def point_latest_here(self) -> None:
-        """Links `latest` to the newest version that is done; call it when this run is done."""
-        point_latest(self.path.parent, _is_done)
+    def point_links_here(self) -> None:
+        """Links `latest` to the newest version that is done, and `passed` to the newest that met what it expected.
+
+        Call it when this run is done.
+        """
+        point_link(self.path.parent, LATEST, _is_done)
+        point_link(self.path.parent, PASSED, _has_passed)
 
 
 def _is_done(folder: Path) -> bool:
+    return (record := _whole_record(folder)) is not None and record.status == "done"
+
+
+def _has_passed(folder: Path) -> bool:
+    """Returns whether a folder has a run that is done, expected something, and met it."""
+    record = _whole_record(folder)
+    return record is not None and record.status == "done" and record.expect_not_met == ()
+
+
+def _whole_record(folder: Path) -> RunRecord | None:
+    """Returns the record of a folder's run; None if there is none that is whole."""
     try:
         record, faults = read_run(folder / RECORD)
     except (OSError, Unreadable):
-        return False
-    return record.status == "done" and not faults
+        return None
+    return None if faults else record
 
 
-def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
-    """Links `latest` in `parent` to the newest version that is done; if no version is done, removes the link.
+def point_link(parent: Path, name: str, is_done: Callable[[Path], bool]) -> None:
+    """Links `name` in `parent` to the newest version that is done; if no version is done, removes the link.
 
     If `parent` has no versions, nothing changes, because a moved folder may have other neighbours.
 
+    Args:
+        is_done: whether a version counts.
+
     Raises:
-        FileExistsError: `latest` is something else than a link to a version: the user's own, which stays as it is.
+        FileExistsError: `name` is something else than a link to a version: the user's own, which stays as it is.
         OSError: the folder can't be written.
     """
-    link = parent / LATEST
+    link = parent / name
     while (newest := _newest_done(parent, is_done)) is not None:
         if _is_ours(link):
             with written_whole(link) as beside:
@@ -311,7 +332,7 @@ def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
 
 
 def _is_ours(link: Path) -> bool:
-    """Returns whether a path is a link to a version beside it, as `point_latest` makes them."""
+    """Returns whether a path is a link to a version beside it, as `point_link` makes them."""
     return link.is_symlink() and re.fullmatch(VERSION, str(link.readlink())) is not None
 
 
@@ -320,14 +341,45 @@ def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
 
 
 def linked(folder: Path) -> Path:
-    """Returns the version that `latest` links to now, because the link may change later; otherwise `folder` itself.
+    """Returns the version that a word for runs means now, because it may change later; otherwise `folder` itself.
+
+    The words are `latest` and `passed`, which are links; `latest~1`, the newest that was done before it, `latest~2`, …;
+    and `previous`, which is `latest~1`.
 
     Raises:
-        ConfigError: `latest` leads out of its folder, which no link of ours does.
+        ConfigError: the link leads out of its folder, which no link of ours does, or there are not so many versions.
     """
-    if folder.name != LATEST or not folder.is_symlink():
+    back = re.fullmatch(f"{LATEST}~([0-9]{{1,6}})|{PREVIOUS}", folder.name)
+    if back and not folder.exists():
+        return _before_latest(folder, int(back[1] or 1))
+    if folder.name not in (LATEST, PASSED) or not folder.is_symlink():
         return folder
     target = folder.readlink()
-    if target.name != str(target) or target.name in ("", "..", LATEST):
+    if target.name != str(target) or target.name in ("", "..", LATEST, PASSED):
         raise ConfigError(f"{folder}: this link leads to {target}, out of its folder. Type the folder that you mean.")
     return folder.parent / target
+
+
+def is_word(name: str) -> bool:
+    """Returns whether a name means one of the versions of a folder: `latest`, `passed`, `previous`, `latest~1`."""
+    return re.fullmatch(f"{LATEST}(~[0-9]{{1,6}})?|{PASSED}|{PREVIOUS}", name) is not None
+
+
+def _before_latest(word: Path, n_back: int) -> Path:
+    """Returns the version that was done so many before `latest`.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    parent = word.parent
+    latest = linked(parent / LATEST)
+    versions = _versions(parent) if parent.is_dir() else []
+    older = [folder for _, folder in versions if folder.name == latest.name or _is_done(folder)]
+    older = older[: 1 + next((place for place, folder in enumerate(older) if folder.name == latest.name), -1)]
+    if len(older) <= n_back:
+        n = max(0, len(older) - 1)
+        raise ConfigError(
+            f"{word}: {parent} has {n or 'no'} {'run that is' if n == 1 else 'runs that are'} done before {LATEST}. "
+            f"mi-run ls {parent} lists its runs."
+        )
+    return older[-1 - n_back]

@@ -43,7 +43,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     except OSError as error:
         return not_written(folder, error, "mi-run")
     write_page(plan, folder, partial(sweep_report.write_sweep_report, found))
-    point_latest(folder)
+    point_links(folder)
     _print_headline(found)
     _say_what_differs(found)
     status = end(folder, found.jobs)
@@ -57,12 +57,13 @@ def not_written(folder: Path, error: OSError, command: str) -> int:
     return ExitStatus.FAILED
 
 
-def point_latest(folder: Path) -> None:
-    """Lets `latest` beside a sweep's folder point to the newest sweep that is done."""
+def point_links(folder: Path) -> None:
+    """Lets `latest` beside a sweep point to the newest sweep that is done, and `passed` to the newest as expected."""
     try:
-        run_folder.point_latest(folder.parent, is_done)
+        run_folder.point_link(folder.parent, run_folder.LATEST, is_done)
+        run_folder.point_link(folder.parent, run_folder.PASSED, has_passed)
     except OSError as error:
-        console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
+        console.error(f"can't point the links in {folder.parent} to the newest sweep that is done ({error})")
 
 
 def end(folder: Path, jobs: Sequence[Ended]) -> int:
@@ -86,6 +87,14 @@ def is_done(folder: Path) -> bool:
     if plan.searching or not plan.jobs:
         return False
     return all(states.job_state(folder, job.number).done for job in plan.jobs)
+
+
+def has_passed(folder: Path) -> bool:
+    """Returns whether a folder has such a sweep whose jobs expected something and met it."""
+    if not is_done(folder):
+        return False
+    records = [states.job_state(folder, job.number).record for job in read_plan(folder).jobs]
+    return all(record.expect_not_met == () for record in records)
 
 
 def _write(found: Collected, answers: Sequence[str]) -> None:

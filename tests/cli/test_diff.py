@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -409,3 +410,33 @@ def test_students_paired_test_agrees_with_scipys() -> None:
     theirs = ttest_rel(after, before)
     assert ours.p == pytest.approx(theirs.pvalue)
     assert [ours.low, ours.high] == pytest.approx(list(theirs.confidence_interval(0.95)))
+
+
+# --- words for versions ----------------------------------------------------------------------------------------------
+
+
+def test_words_for_versions_belong_to_the_folder_beside_them_or_to_the_newest_run(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0] * 6 + [1] * 4)
+    write_run(B, [0] * 9 + [1])
+    other = write_run(Path("outputs/train/other-mlp/v001"), [0] * 10)
+    os.utime(other / "run.json", (1, 1))
+    (A.parent / "latest").symlink_to("v002")
+    (A.parent / "passed").symlink_to("v001")
+    for typed in (["passed", "latest"], ["previous", "latest"], [f"{A.parent}/latest~1", "latest"], [str(A), "latest"]):
+        found = sections(mi_run("diff", *typed, "--format", "json"))
+        assert [row["folder"] for row in found["runs"]["rows"]] == [str(A), str(B)], typed
+
+
+def test_a_word_that_means_nothing_says_what_to_type(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("diff", "passed", "latest")
+    assert ended.status == 2
+    assert "there is no run in outputs. Type a folder, as in mi-run diff FOLDER/passed latest." in ended.err
+    write_run(A, [0] * 10)
+    ended = mi_run("diff", "passed", str(A))
+    assert ended.status == 2
+    assert "outputs/train/mnist-mlp/passed: this folder doesn't exist" in ended.err
+    (A.parent / "latest").symlink_to("v001")
+    ended = mi_run("diff", "previous", str(A))
+    assert ended.status == 2
+    assert "has no runs that are done before latest" in ended.err

@@ -13,7 +13,7 @@ import pytest
 from mi_runner.machine import files
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import RunFolder, point_latest
+from mi_runner.runs.run_folder import LATEST, RunFolder, point_link
 
 OWN: dict[str, Callable[[Path], Any]] = {
     "a file": lambda path: path.write_text("my notes"),
@@ -46,7 +46,7 @@ def test_the_user_s_own_latest_stays(kind: str, tmp_path: Path) -> None:
     before = content(tmp_path / "latest")
     for is_done in (lambda folder: True, lambda folder: False):
         try:
-            point_latest(tmp_path, is_done)
+            point_link(tmp_path, LATEST, is_done)
         except FileExistsError as error:
             assert str(error) == f"{tmp_path / 'latest'} is no link to a version; rename it to have one"
         else:
@@ -58,7 +58,7 @@ def test_the_user_s_own_latest_stays(kind: str, tmp_path: Path) -> None:
 def test_a_link_of_ours_moves_on_also_where_its_version_is_gone(tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to("v001")
     (tmp_path / "v002").mkdir()
-    point_latest(tmp_path, lambda folder: True)
+    point_link(tmp_path, LATEST, lambda folder: True)
     assert os.readlink(tmp_path / "latest") == "v002"
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import load_file
 
-from mi_runner.errors import RunFailed
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.machine import files
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.runs import run_folder
@@ -209,7 +209,7 @@ def test_latest_is_the_newest_that_is_done_whoever_asks(
     statuses: dict[str, str | None], newest: str | None, caller: str, tmp_path: Path
 ) -> None:
     folders = list(runs(tmp_path, **statuses).values())
-    folders[0 if caller == "first" else -1].point_latest_here()
+    folders[0 if caller == "first" else -1].point_links_here()
     assert latest(tmp_path) == newest
 
 
@@ -219,7 +219,7 @@ def test_latest_never_goes_backwards(tmp_path: Path) -> None:
     seen = []
     for name in ("v002", "v001"):
         folders[name].write_record(RunRecord(status="done"))
-        folders[name].point_latest_here()
+        folders[name].point_links_here()
         seen.append(latest(tmp_path))
     assert seen == ["v002", "v002"]
     # A link by name, so that the whole tree can be moved.
@@ -236,11 +236,11 @@ def test_a_run_that_is_done_while_another_links_is_not_lost(tmp_path: Path, monk
         found = looked(parent, is_done)
         monkeypatch.setattr(run_folder, "_newest_done", looked)
         folders["v002"].write_record(RunRecord(status="done"))
-        folders["v002"].point_latest_here()
+        folders["v002"].point_links_here()
         return found
 
     monkeypatch.setattr(run_folder, "_newest_done", overtaken)
-    folders["v001"].point_latest_here()
+    folders["v001"].point_links_here()
     assert latest(tmp_path) == "v002"
 
 
@@ -252,7 +252,7 @@ def test_runs_that_end_at_once_leave_latest_at_the_newest(tmp_path: Path) -> Non
     def end(folder: RunFolder) -> None:
         barrier.wait()
         folder.write_record(RunRecord(status="done"))
-        folder.point_latest_here()
+        folder.point_links_here()
 
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(end, folders.values()))
@@ -261,26 +261,54 @@ def test_runs_that_end_at_once_leave_latest_at_the_newest(tmp_path: Path) -> Non
 
 def test_a_link_to_a_version_that_is_done_no_more_is_taken_away(tmp_path: Path) -> None:
     folders = runs(tmp_path, v001="done")
-    folders["v001"].point_latest_here()
+    folders["v001"].point_links_here()
     folders["v001"].write_record(RunRecord(status="failed"))
-    folders["v001"].point_latest_here()
+    folders["v001"].point_links_here()
     assert names(tmp_path) == ["v001"]
 
 
 def test_a_link_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to("elsewhere")
-    runs(tmp_path, v001="failed")["v001"].point_latest_here()
-    runs(tmp_path, moved="done")["moved"].point_latest_here()
+    runs(tmp_path, v001="failed")["v001"].point_links_here()
+    runs(tmp_path, moved="done")["moved"].point_links_here()
     assert latest(tmp_path) == "elsewhere"
 
 
 def test_what_latest_means_stays_while_it_moves_on(tmp_path: Path) -> None:
-    runs(tmp_path, v001="done")["v001"].point_latest_here()
+    runs(tmp_path, v001="done")["v001"].point_links_here()
     meant = run_folder.linked(tmp_path / "latest")
-    runs(tmp_path, v002="done")["v002"].point_latest_here()
+    runs(tmp_path, v002="done")["v002"].point_links_here()
     assert meant == tmp_path / "v001" and run_folder.linked(tmp_path / "latest") == tmp_path / "v002"
     assert run_folder.linked(tmp_path / "v001") == tmp_path / "v001"
     assert run_folder.linked(tmp_path / "nowhere/latest") == tmp_path / "nowhere/latest"
+
+
+def test_passed_is_the_newest_that_met_what_it_expected(tmp_path: Path) -> None:
+    made: dict[str, tuple[str, tuple[str, ...] | None]] = {
+        "v001": ("done", ()),
+        "v002": ("done", ("accuracy = 0.5, expected >= 0.9",)),
+        "v003": ("done", None),  # it expected nothing
+        "v004": ("failed", ()),
+    }
+    for name, (status, not_met) in made.items():
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        folder.write_record(RunRecord(status=status, expect_not_met=not_met))
+        folder.point_links_here()
+    assert (os.readlink(tmp_path / "latest"), os.readlink(tmp_path / "passed")) == ("v003", "v001")
+    assert run_folder.linked(tmp_path / "passed") == tmp_path / "v001"
+
+
+def test_words_count_back_from_the_latest(tmp_path: Path) -> None:
+    runs(tmp_path, v001="done", v002="failed", v003="done", v004="done", v005="running")["v001"].point_links_here()
+    meant = {word: run_folder.linked(tmp_path / word).name for word in ("latest", "previous", "latest~1", "latest~2")}
+    assert meant == {"latest": "v004", "previous": "v003", "latest~1": "v003", "latest~2": "v001"}
+    with pytest.raises(ConfigError, match="has 2 runs that are done before latest. mi-run ls "):
+        run_folder.linked(tmp_path / "latest~3")
+    with pytest.raises(ConfigError, match="has no runs that are done before latest"):
+        run_folder.linked(tmp_path / "nowhere/previous")
+    (tmp_path / "previous").mkdir()  # a folder of this name is what is meant
+    assert run_folder.linked(tmp_path / "previous") == tmp_path / "previous"
 
 
 # --- what is written -----------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def _on_a_grid() -> tuple[Part, Tensor, dict[int, set[int]]]:
 
 
 def on_a_grid(status: str) -> Compared:
-    """Compares boxes that a grid parts: how many are refuted, or how many are proved all the same."""
+    """Compares boxes that a grid parts: how many are refuted, or how many are proved anyway."""
     part, x, parted = _on_a_grid()
     circuits = np.array(sorted(parted), dtype=np.uint64)
     found = certify_circuits(part, circuits, x, [EPSILON], lists_all=True)
@@ -96,6 +96,6 @@ REGIONS = (
         "boxes in which a grid of points parts circuit and network: all are refuted",
         lambda: on_a_grid("refuted"),
     ),
-    Check("contradicted", "of these, boxes that are proved all the same: none", lambda: on_a_grid("proved")),
+    Check("contradicted", "of these, boxes that are proved anyway: none", lambda: on_a_grid("proved")),
     Check("proved", "boxes that no point of the grid parts: all but 2 % are proved", n_proved),
 )

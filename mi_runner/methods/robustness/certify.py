@@ -351,7 +351,7 @@ class _Batch:
         self.where = np.full((len(kept), 2), -1, dtype=np.int64)
 
     def decide(self, most: int) -> None:
-        """Decides what is undecided by splitting boxes, into so many at most."""
+        """Splits the boxes that are undecided, into so many at most, and notes what is known then."""
         rows = np.flatnonzero((self.found == UNDECIDED).any((1, 2)))
         if not len(rows):
             return
@@ -374,7 +374,7 @@ class _Batch:
                 getattr(self, name)[rows] = array
 
     def settle(self, seconds: float) -> float:
-        """Decides by linear programs what splitting boxes left, largest boxes first; returns the seconds it took."""
+        """Runs linear programs on what splitting boxes left, largest boxes first; returns the seconds it took."""
         began = clock()
         if not is_piecewise(self.network.full):
             return 0.0

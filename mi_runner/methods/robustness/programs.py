@@ -98,7 +98,7 @@ class _Program:
         return expression
 
     def at_most(self, expression: np.ndarray) -> None:
-        """Demands that an expression is at most 0, scaled to a largest number of 1."""
+        """Adds the demand that an expression is at most 0, scaled to a largest number of 1."""
         self.rows.append(expression / max(np.abs(expression[:-1]).max(), 1e-300))
 
     def solve(self) -> tuple[float, np.ndarray] | None:
