@@ -88,10 +88,10 @@ def _certify(judged: Judged, bits: np.ndarray, epsilon: float, progress: Progres
     return certify_circuits(
         task.part,
         bits,
-        task.x.float(),
+        task.x,
         [epsilon],
         kind=judged.examples.kind,
-        means=means_of(task.part, task.x.float(), task.ablation),
+        means=means_of(task.part.to(task.x), task.x, task.ablation),
         seconds=SECONDS,
         progress=progress,
     )

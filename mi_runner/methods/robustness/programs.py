@@ -20,13 +20,17 @@ import numpy as np
 from scipy.optimize import linprog
 
 from mi_runner.machine.compiled import clock
-from mi_runner.methods.circuits.kernels.activations import LEAKY_RELU
+from mi_runner.methods.circuits.kernels.activations import IDENTITY, LEAKY_RELU
 from mi_runner.methods.robustness.answers import run
 from mi_runner.methods.robustness.lines import backwards, highest, lines_of, lowest, value
 from mi_runner.methods.robustness.networks import Arrays
 
 WIDE = 1.0
 """By how much the ranges of variables exceed what they can take, so that a program never stands at such a bound."""
+
+
+Neuron = tuple[int, int, int]
+"""Which network, which of its hidden layers, and which neuron of that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,71 +129,85 @@ def _case(
     ranges: Sequence[np.ndarray],
     goals: Sequence[Goal],
     box: tuple[np.ndarray, np.ndarray],
-    signs: dict[tuple[int, int, int], bool],
+    signs: dict[Neuron, bool],
     furthest: float,
-) -> tuple[_Program, dict[tuple[int, int, int], tuple[int, np.ndarray]]]:
+) -> tuple[_Program, dict[Neuron, tuple[int, np.ndarray]]]:
     """Returns the program of a case, and the variable and the sum of each neuron that isn't settled."""
     unsettled = [
         (which, k, j)
         for which, (net, of) in enumerate(zip(nets, ranges, strict=True))
         for k in range(len(net[2]) - 2)
         for j in range(net[2][k + 1])
-        if net[5][k, j] and net[3][k] != 0 and of[k, j, 0] < 0 < of[k, j, 1] and (which, k, j) not in signs
+        if net[5][k, j] and net[3][k] != IDENTITY and of[k, j, 0] < 0 < of[k, j, 1] and (which, k, j) not in signs
     ]
     n_inputs = len(box[0])
     program = _Program(n_inputs + len(unsettled) + 1, *box, furthest)
     places = {neuron: n_inputs + at for at, neuron in enumerate(unsettled)}
-    sums: dict[tuple[int, int, int], tuple[int, np.ndarray]] = {}
+    sums: dict[Neuron, tuple[int, np.ndarray]] = {}
     outputs = []
     for which, (net, of) in enumerate(zip(nets, ranges, strict=True)):
-        weights, biases, sizes, kinds, slopes, used = net
         values = [program.variable(i) for i in range(n_inputs)]
-        for k in range(len(sizes) - 1):
-            total = []
-            for j in range(sizes[k + 1]):
-                one = np.zeros(program.n + 1)
-                one[-1] = biases[k, j]
-                for i in range(sizes[k]):
-                    if weights[k, j, i] != 0:
-                        one += weights[k, j, i] * values[i]
-                total.append(one)
-            if k == len(sizes) - 2:
-                outputs.append(total)
-                break
-            values = []
-            for j, one in enumerate(total):
-                slope, (low, high) = slopes[k], of[k, j]
-                if not used[k, j]:
-                    values.append(np.zeros(program.n + 1))
-                elif kinds[k] == 0:
-                    values.append(one)
-                elif (which, k, j) in places:
-                    place = places[which, k, j]
-                    own = program.variable(place)
-                    ends = sorted((high, slope * low, 0.0))
-                    program.bounds.append((ends[0] - WIDE, ends[-1] + WIDE))
-                    steep = (high - slope * low) / (high - low)
-                    chord = steep * one
-                    chord[-1] += high - steep * high
-                    side = 1.0 if slope <= 1 else -1.0
-                    for bound, sign in ((one, side), (slope * one, side), (chord, -side)):
-                        program.at_most(sign * (bound - own))
-                    sums[which, k, j] = (place, one)
-                    values.append(own)
-                else:
-                    is_above = signs.get((which, k, j), low >= 0)
-                    if (which, k, j) in signs:
-                        program.at_most(-one if is_above else one)
-                    values.append(one if is_above else slope * one)
-    t = program.variable(program.n - 1)
+        for k in range(len(net[2]) - 2):
+            totals = _sums(net, k, values, program.n)
+            neurons = [(which, k, j) for j in range(len(totals))]
+            pairs = list(zip(neurons, totals, strict=True))
+            sums |= {neuron: (places[neuron], total) for neuron, total in pairs if neuron in places}
+            values = [_activated(program, net, of, neuron, total, places, signs) for neuron, total in pairs]
+        outputs.append(_sums(net, len(net[2]) - 2, values, program.n))
     for goal in goals:
-        expression = t.copy()
-        for weight, total in zip(goal.weights, outputs, strict=True):
-            for w, one in zip(weight, total, strict=True):
-                expression -= w * one
+        expression = program.variable(program.n - 1)
+        for weight, totals in zip(goal.weights, outputs, strict=True):
+            for w, total in zip(weight, totals, strict=True):
+                expression -= w * total
         expression[-1] -= goal.start
         program.at_most(expression)
     return program, sums
+
+
+def _sums(net: Arrays, layer: int, values: Sequence[np.ndarray], n_variables: int) -> list[np.ndarray]:
+    """Returns the expressions of a layer's sums, of those of the values that enter it."""
+    weights, biases, sizes = net[0], net[1], net[2]
+    totals = []
+    for j in range(sizes[layer + 1]):
+        total = np.zeros(n_variables + 1)
+        total[-1] = biases[layer, j]
+        for i in np.flatnonzero(weights[layer, j, : sizes[layer]]):
+            total += weights[layer, j, i] * values[i]
+        totals.append(total)
+    return totals
+
+
+def _activated(
+    program: _Program,
+    net: Arrays,
+    ranges: np.ndarray,
+    neuron: Neuron,
+    total: np.ndarray,
+    places: dict[Neuron, int],
+    signs: dict[Neuron, bool],
+) -> np.ndarray:
+    """Returns the expression of a neuron's value, and adds to the program what holds of it."""
+    _, k, j = neuron
+    slope, (low, high) = net[4][k], ranges[k, j]
+    if not net[5][k, j]:  # nobody reads it
+        return np.zeros_like(total)
+    if net[3][k] == IDENTITY:
+        return total
+    if neuron not in places:
+        is_above = signs.get(neuron, low >= 0)
+        if neuron in signs:
+            program.at_most(-total if is_above else total)
+        return total if is_above else slope * total
+    own = program.variable(places[neuron])
+    ends = sorted((high, slope * low, 0.0))
+    program.bounds.append((ends[0] - WIDE, ends[-1] + WIDE))
+    steep = (high - slope * low) / (high - low)
+    chord = steep * total
+    chord[-1] += high - steep * high
+    side = 1.0 if slope <= 1 else -1.0  # a convex function lies above its pieces and below its chord
+    for bound, sign in ((total, side), (slope * total, side), (chord, -side)):
+        program.at_most(sign * (bound - own))
+    return own
 
 
 def value_at(nets: Sequence[Arrays], goals: Sequence[Goal], point: np.ndarray) -> float:
@@ -230,7 +248,7 @@ def largest(
     furthest = WIDE + sum(_reach(nets, goal, low, high) for goal in goals)
     middle = 0.5 * (low + high)
     reached, at = value_at(nets, goals, middle), middle
-    waiting: list[tuple[float, dict[tuple[int, int, int], bool]]] = [(furthest, {})]
+    waiting: list[tuple[float, dict[Neuron, bool]]] = [(furthest, {})]
     done = -np.inf
     while waiting:
         bound, signs = waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][0]))
