@@ -171,7 +171,7 @@ def _sums(net: Arrays, layer: int, values: Sequence[np.ndarray], n_variables: in
     for j in range(sizes[layer + 1]):
         total = np.zeros(n_variables + 1)
         total[-1] = biases[layer, j]
-        for i in np.flatnonzero(weights[layer, j, : sizes[layer]]):
+        for i in np.flatnonzero(weights[layer, j, : sizes[layer]]).tolist():
             total += weights[layer, j, i] * values[i]
         totals.append(total)
     return totals
