@@ -11,7 +11,7 @@ from typing import Any
 from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
-from mi_runner.runs.comparison import Comparison, Section, compare
+from mi_runner.runs.comparison import Comparison, Section, Tolerance, compare
 from mi_runner.runs.run_folder import RECORD, is_word, linked
 from mi_runner.runs.saved_runs import Saved
 from mi_runner.tables import console
@@ -26,7 +26,7 @@ examples:
   mi-run diff outputs/ablation/mnist-skip/v001 outputs/ablation/mnist-skip/v002
   mi-run diff outputs/sweeps/train/v001 outputs/sweeps/train/v002 --format markdown
   mi-run diff reference outputs/train/mnist-mlp/latest --tolerance 1e-6
-  mi-run diff outputs/train/mnist-mlp/passed latest
+  mi-run diff outputs/train/mnist-mlp/passed latest --tolerance accuracy=0.01 --tolerance loss=0.1
 
 words for the versions of a folder, in place of v001:
   latest, the newest that is done; passed, the newest that met its expectations; previous, the one before latest;
@@ -43,10 +43,10 @@ def parser() -> Parser:
     made.add_argument("folders", nargs="*", metavar="FOLDER", help="runs, or sweeps, whose jobs are paired")
     made.add_argument(
         "--tolerance",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="numbers that differ by at most X are equal; above 1, by X times the larger",
+        action="append",
+        default=[],
+        metavar="[METRIC=]X",
+        help="numbers that differ by at most X are equal; above 1, by X times the larger; may be given several times",
     )
     made.add_argument("--format", choices=FORMATS, default="table", help="json has all rows and digits")
     made.add_argument(
@@ -66,9 +66,8 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.DONE
     if len(asked.folders) < 2:
         raise ConfigError("diff: two folders are needed, or more. Type mi-run diff FOLDER FOLDER ...")
-    if not (asked.tolerance >= 0 and math.isfinite(asked.tolerance)):
-        raise ConfigError(f"--tolerance {asked.tolerance:g}: must be 0 or more.")
-    found = compare([_saved(typed) for typed in with_folders(asked.folders)], tolerance=asked.tolerance)
+    tolerance = tolerance_of(asked.tolerance)
+    found = compare([_saved(typed) for typed in with_folders(asked.folders)], tolerance=tolerance)
     if asked.format == "json":
         sections = [_as_json(section) for section in found.sections]
         console.page(
@@ -83,6 +82,28 @@ def run(arguments: Sequence[str]) -> int:
             console.page(f"({text})\n")
         console.page(_verdict(found))
     return ExitStatus.FAILED if found.differs else ExitStatus.DONE
+
+
+def tolerance_of(typed: Sequence[str]) -> Tolerance:
+    """Returns the tolerances that are typed, each a number or METRIC=NUMBER; of two for one metric the last counts.
+
+    Raises:
+        ConfigError: one is no number from 0 on.
+    """
+    every, by_metric = 0.0, {}
+    for text in typed:
+        metric, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise ConfigError(f"--tolerance {text}: type a number, or METRIC=NUMBER, such as accuracy=0.01.") from None
+        if not (value >= 0 and math.isfinite(value)):
+            raise ConfigError(f"--tolerance {text}: must be 0 or more.")
+        if metric:
+            by_metric[metric] = value
+        else:
+            every = value
+    return Tolerance(every, by_metric)
 
 
 def with_folders(typed: Sequence[str]) -> list[str]:

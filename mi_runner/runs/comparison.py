@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.config.run_schema import SWEEP_KEYS
-from mi_runner.errors import ArgumentError, ConfigError, one_line
+from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
@@ -80,6 +80,25 @@ class Section:
     is_detail: bool = False
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """How far numbers may be apart that count as equal; of numbers above 1, as a share of the larger.
+
+    Attributes:
+        every: of all metrics that are not named.
+        by_metric: of a metric, `loss/relu/zero`, or of all that measure the same, `loss`.
+    """
+
+    every: float = 0.0
+    by_metric: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, metric: str) -> float:
+        """Returns the tolerance of a metric."""
+        if metric in self.by_metric:
+            return self.by_metric[metric]
+        return self.by_metric.get(metric.partition("/")[0], self.every)
+
+
 @dataclass
 class Comparison:
     """What differs.
@@ -94,15 +113,20 @@ class Comparison:
     differs: bool = False
 
 
-def compare(saved: Sequence[Saved], *, tolerance: float = 0.0) -> Comparison:
+EXACT = Tolerance()
+"""Equal numbers are the same."""
+
+
+def compare(saved: Sequence[Saved], *, tolerance: Tolerance = EXACT) -> Comparison:
     """Returns what differs between the first run, or sweep, and each of the others.
 
     Args:
         saved: two or more.
-        tolerance: the largest difference of equal numbers; of numbers above 1, as a share of the larger.
+        tolerance: the largest difference of equal numbers.
 
     Raises:
-        ConfigError: a run isn't done, or they can't be compared; the text says why.
+        ConfigError: a run isn't done, they can't be compared, or none has a metric that the tolerance names; the text
+            says why.
     """
     if not 2 <= len(saved) <= MOST_RUNS:
         raise ConfigError(f"diff compares 2 to {MOST_RUNS} runs, or sweeps; {len(saved)} are given.")
@@ -113,6 +137,7 @@ def compare(saved: Sequence[Saved], *, tolerance: float = 0.0) -> Comparison:
             f"{runs[0].folder} is a run, {sweeps[0].folder} is a sweep: compare runs with runs, sweeps with sweeps; "
             f"{sweeps[0].folder}/0 is the sweep's first job."
         )
+    _check_metrics(saved, tolerance)
     found = Comparison()
     names = dict(zip(ascii_uppercase, saved, strict=False))
     if text := _different_data({name: one for name, one in names.items() if isinstance(one, SavedRun)}):
@@ -200,7 +225,21 @@ def _provenance(saved: Saved) -> dict[str, Any]:
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
-def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: float) -> None:
+def _check_metrics(saved: Sequence[Saved], tolerance: Tolerance) -> None:
+    """Raises a ConfigError if no run has a metric that a tolerance names."""
+    if not tolerance.by_metric:
+        return
+    runs = [run for one in saved for run in ([one] if isinstance(one, SavedRun) else one.jobs)]
+    metrics = dict.fromkeys(name for run in runs for name in run.metrics)
+    known = dict.fromkeys([*(name.partition("/")[0] for name in metrics), *metrics])
+    for run in runs:
+        known |= dict.fromkeys(run.record.measures)
+    for name in tolerance.by_metric:
+        if name not in known:
+            raise ConfigError(f"--tolerance {name}: {unknown('metric', name, list(known))}")
+
+
+def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: Tolerance) -> None:
     for run in runs.values():
         if not run.state.done:
             raise ConfigError(f"{run.folder}: the run is not done (status {run.state.status}).")
@@ -212,7 +251,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         equal = metric in first.metrics
         for name, run in others:
             row |= _with_difference(base, name, first.metrics.get(metric), run.metrics.get(metric))
-            equal &= metric in run.metrics and close(row[base], row[name], tolerance)
+            equal &= metric in run.metrics and close(row[base], row[name], tolerance.of(metric))
         if metric.partition("/")[0] not in times and not equal:
             rows.append(row)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
@@ -268,7 +307,7 @@ def _times(runs: Iterable[SavedRun]) -> frozenset[str]:
 
 
 def _compare_tables(
-    found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: float
+    found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: Tolerance
 ) -> None:
     (base, run), (name, other) = first, second
     keys, keys_other, times = run.record.keys, other.record.keys, _times([run, other])
@@ -359,7 +398,9 @@ def _joined(
     return _Joined(merged, names, repeats, both, alone)
 
 
-def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
+def _changed_rows(
+    joined: _Joined, names: tuple[str, str], tolerance: Tolerance, *, listed: bool
+) -> tuple[list[Row], int]:
     """Returns the measures that differ, a row for each if `listed`, and how many rows of the table differ."""
     import numpy as np
 
@@ -371,7 +412,7 @@ def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, 
         before, after = (frame[f"{measure}_{side}"].to_numpy(dtype=float) for side in "ab")
         with np.errstate(invalid="ignore"):
             largest = np.maximum(1.0, np.maximum(abs(before), abs(after)))
-            equal = (before == after) | (abs(after - before) <= tolerance * largest)
+            equal = (before == after) | (abs(after - before) <= tolerance.of(measure) * largest)
         changed = ~(equal | (np.isnan(before) & np.isnan(after)))
         any_changed |= changed
         for place in np.flatnonzero(changed) if listed else ():
@@ -500,7 +541,7 @@ def _tested(
     return {**row, "low": test.low, "high": test.high, "p": test.p}
 
 
-def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], tolerance: float) -> None:
+def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], tolerance: Tolerance) -> None:
     (base, first), *others = sweeps.items()
     for sweep in sweeps.values():
         if sweep.plan is None:
@@ -555,7 +596,7 @@ def _paired_jobs(
 
 
 def _differing_metrics(
-    names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: float, *, one_network: bool
+    names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: Tolerance, *, one_network: bool
 ) -> list[Row]:
     """Returns a row with a paired test for each number of the summary that differs in a pair of jobs."""
     rows, times = [], _times(run for pair in pairs for run in pair)
@@ -565,7 +606,7 @@ def _differing_metrics(
         # None stands for a number that isn't finite, or is missing.
         before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
         alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
-        if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
+        if not alone and all(close(a, b, tolerance.of(metric)) for a, b in zip(before, after, strict=True)):
             continue
         numbers = paired_means(enumerate(before), enumerate(after))
         rows.append({"metric": metric, **_tested(names, *numbers, one_network=one_network)})

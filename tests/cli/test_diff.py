@@ -89,6 +89,30 @@ def test_exit_status_and_tolerance(mi_run: Callable[..., Ended]) -> None:
     assert "metric" in mi_run("diff", str(A), third).out and "exit status" in mi_run("diff", "--help").out
 
 
+def test_a_tolerance_of_a_metric_is_its_own_alone(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    measures = {"accuracy": 0.9, "loss/relu/zero": 0.30, "loss/x/zero": 0.30}
+    write_run(A, [0] * 10, rows={"all": 0.9}, metrics=measures)
+    changed = {"accuracy": 0.905, "loss/relu/zero": 0.32, "loss/x/zero": 0.33}
+    write_run(B, [0] * 10, rows={"all": 0.905}, metrics=changed)
+
+    def differing(*tolerances: str) -> list[str]:
+        typed = [word for tolerance in tolerances for word in ("--tolerance", tolerance)]
+        ended = mi_run("diff", str(A), str(B), *typed, "--format", "json")
+        found = sections(ended)
+        rows = [row["metric"] for row in found["metrics"]["rows"]]
+        in_table = [row for title, one in found.items() if title.startswith("metrics.csv") for row in one["rows"]]
+        assert bool(rows or in_table) == bool(ended.status)
+        return rows
+
+    assert differing() == list(measures)
+    assert differing("accuracy=0.01") == ["loss/relu/zero", "loss/x/zero"]
+    assert differing("accuracy=0.01", "loss=0.025") == ["loss/x/zero"]
+    assert differing("0.01", "loss/x/zero=0.05") == ["loss/relu/zero"]
+    assert differing("accuracy=0.01", "loss=0.025", "loss/x/zero=0.05") == []
+    assert differing("accuracy=0", "0.05") == ["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("a", "b", "tolerance", "equal"),
     [
@@ -333,6 +357,8 @@ def test_what_one_side_alone_has_is_a_difference(side: int, mi_run: Callable[...
         (["outputs/sweeps/train/v001", "outputs/sweeps/train/v002"], "v001 varies seed, outputs/sweeps/train/v002"),
         (["outputs/sweeps/train/v001", "outputs/sweeps/train/v003"], "no jobs that are done and have the same values"),
         ([str(A), str(A), "--tolerance", "-1"], "--tolerance -1: must be 0 or more"),
+        ([str(A), str(A), "--tolerance", "loss="], "--tolerance loss=: type a number, or METRIC=NUMBER"),
+        ([str(A), str(A), "--tolerance", "acuracy=1"], "--tolerance acuracy: "),
         ([str(A), str(A), "--format", "csv"], "invalid choice: 'csv'"),
     ],
 )  # fmt: skip
