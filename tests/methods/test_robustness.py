@@ -215,7 +215,7 @@ def test_linear_programs_alone_decide_as_splitting_boxes_does(hidden: str, monke
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(4))
     circuits = some_circuits(part, 15)
     split = known(part, circuits, x)
-    monkeypatch.setattr(certifying, "MOST_BOXES", (0, 0))
+    monkeypatch.setattr(certifying, "MOST_BOXES", (0, 0, 0))
     solved = known(part, circuits, x)
     assert split.status is not None
     assert solved.status is not None

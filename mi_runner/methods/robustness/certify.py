@@ -32,8 +32,9 @@ from mi_runner.progress import Progress
 AT_ONCE = 2_000_000
 """Boxes of circuits that are decided between two looks at the progress."""
 
-MOST_BOXES = (200, 20_000)
-"""Boxes that one box is split into: of all at first, then of those that are undecided."""
+MOST_BOXES = (200, 2_000, 20_000)
+"""Boxes that one box is split into: of all at first, then of those that are undecided, and of those that linear
+programs leave."""
 
 STATUS = ("undecided", "proved", "refuted")
 """What is known of a circuit in a box, by the kernels' numbers."""
@@ -298,6 +299,7 @@ def _certified(
             batch.decide(MOST_BOXES[0])
             batch.decide(MOST_BOXES[1])
             seconds -= batch.settle(seconds)
+            batch.decide(MOST_BOXES[2])
             agreeing[rows] = batch.agrees @ times
             for status in (UNDECIDED, PROVED, REFUTED):
                 counts[status, :, rows] = ((batch.found == status) @ times).T
