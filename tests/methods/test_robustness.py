@@ -170,6 +170,7 @@ NETWORKS = [
     ((3, 2, 2, 1), "sigmoid", "identity", "mean", 11),
     ((2, 3, 3), "relu", "identity", "mean", 7),
     ((2, 3, 3), "leaky_relu", "relu", "zero", 7),
+    ((2, 4, 2), "leaky_relu", "leaky_relu", "zero", 3),
     ((2, 4, 2), "tanh", "softmax", "zero", 7),
     ((6, 3, 1), "relu", "identity", "zero", 7),
 ]
@@ -196,6 +197,13 @@ def test_no_sampled_point_contradicts_a_proof_and_every_witness_replays(
         one, other = answers
         return (one != other).numpy()
 
+    def are_clear(kept: np.ndarray, points: Tensor) -> bool:
+        outputs = outputs_of_circuits(own.without_softmax, kept, points, means)[0]
+        if sizes[-1] == 1:
+            return bool(((outputs - 0.5 - (outputs - 0.5).round()).abs() > 1e-9).all())
+        ordered = outputs.sort(descending=True).values
+        return bool((ordered[:, 0] - ordered[:, 1] > 1e-9).all())
+
     for r, epsilon in enumerate(SIZES):
         for d in range(len(x)):
             sampled = differ(rows, inside(x, d, epsilon, 200)).any(1)
@@ -205,6 +213,8 @@ def test_no_sampled_point_contradicts_a_proof_and_every_witness_replays(
             if len(refuted):
                 points = torch.from_numpy(found.witnesses[row, r, refuted])
                 assert differ(rows[row : row + 1], points).all()
+                assert are_clear(rows[row : row + 1], points)
+                assert are_clear(full, points)
                 far = (points - x[refuted].double()).abs()
                 assert (far <= epsilon * x.double().std(0, correction=0) * (1 + 1e-9)).all()
 

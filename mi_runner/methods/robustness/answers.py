@@ -53,17 +53,20 @@ def level_after(levels: Any, at: float) -> int:
 
 
 @compiled()
-def answer_of(levels: Any, values: Any, n_outputs: int) -> int:
-    """Returns the answer of outputs `(n_L,)` before the last activation.
+def answer_of(task: Any, values: Any, n_outputs: int) -> int:
+    """Returns the answer of outputs `(n_L,)` before the last activation: of several the largest after it.
 
     Args:
-        levels: `(T, 3)` in ascending order, where one output's answer changes: before the last activation, after it,
-            and whether the level itself belongs to the answer above; of several outputs they don't count.
+        task: levels `(T, 3)` in ascending order, where one output's answer changes: before the last activation, after
+            it, and whether the level itself belongs to the answer above; of several outputs they don't count. Then
+            kind and slope of the last activation.
     """
+    levels, last = task
+    kind, slope = int(last[0]), last[1]
     if n_outputs > 1:
         best = 0
         for k in range(1, n_outputs):
-            if values[k] > values[best]:
+            if value(kind, slope, values[k]) > value(kind, slope, values[best]):
                 best = k
         return best
     place = level_after(levels, values[0])
@@ -73,18 +76,22 @@ def answer_of(levels: Any, values: Any, n_outputs: int) -> int:
 
 @compiled()
 def is_clear(levels: Any, last: Any, values: Any, n_outputs: int, answer: int) -> bool:
-    """Returns whether outputs are further than `APART` from every other answer.
+    """Returns whether outputs, after the last activation, are further than `APART` from every other answer.
+
+    A softmax at the end counts as none.
 
     Args:
         last: kind and slope of the last activation.
         values: `(n_L,)`, before it.
     """
+    kind, slope = int(last[0]), last[1]
     if n_outputs > 1:
+        largest = value(kind, slope, values[answer])
         for k in range(n_outputs):
-            if k != answer and not values[answer] - values[k] > APART:
+            if k != answer and not largest - value(kind, slope, values[k]) > APART:
                 return False
-        return math.isfinite(values[answer])
-    output = value(int(last[0]), last[1], values[0])
+        return math.isfinite(largest)
+    output = value(kind, slope, values[0])
     if answer > 0 and not output - levels[answer - 1, 1] > APART:
         return False
     if answer < levels.shape[0] and not levels[answer, 1] - output > APART:
@@ -104,9 +111,9 @@ def differ(task: Any, first: Any, second: Any, point: Any, values: Any, work: An
     levels, last = task
     n_outputs = first[2][first[2].shape[0] - 1]
     run(first, point, values, work)
-    one = answer_of(levels, values, n_outputs)
+    one = answer_of(task, values, n_outputs)
     if not is_clear(levels, last, values, n_outputs, one):
         return False
     run(second, point, values, work)
-    other = answer_of(levels, values, n_outputs)
+    other = answer_of(task, values, n_outputs)
     return other != one and is_clear(levels, last, values, n_outputs, other)

@@ -114,7 +114,7 @@ def _is_witness(task: Any, nets: Any, is_alone: bool, answer: int, point: Any, r
         return differ(task, net, nets[1], point, rows[4], rows[5])
     run(net, point, rows[4], rows[5])
     n_outputs = net[2][net[2].shape[0] - 1]
-    found = answer_of(task[0], rows[4], n_outputs)
+    found = answer_of(task, rows[4], n_outputs)
     return found != answer and is_clear(task[0], task[1], rows[4], n_outputs, found)
 
 

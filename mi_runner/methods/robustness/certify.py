@@ -409,7 +409,7 @@ class _Batch:
         network, full = self.network, self.network.full
         circuit = circuit_arrays(network, self.kept[c])
         box = self.regions.lows[e, d], self.regions.highs[e, d]
-        is_proved, point = True, box[0]
+        is_proved, point, began = True, box[0], clock()
         for goals, nets in questions(network, circuit, self.known, e, d, box):
             found = largest(
                 nets,
@@ -419,7 +419,7 @@ class _Batch:
                 gap=network.tolerance,
                 enough=-network.tolerance,
                 until=network.surely,
-                seconds=seconds,
+                seconds=seconds - (clock() - began),
             )
             values, work = np.empty(full[0].shape[1]), np.empty(full[0].shape[1])
             if found.point is not None and differ(network.task, circuit, full, found.point, values, work):
@@ -431,7 +431,7 @@ class _Batch:
 def questions(
     network: Compared, circuit: Arrays, known: Known, e: int, d: int, box: tuple[np.ndarray, np.ndarray]
 ) -> list[tuple[list[Goal], list[Arrays]]]:
-    """Returns the goals that can't be reached together if circuit and network answer alike in a box, and whose.
+    """Returns goals that can't be reached together where circuit and network answer alike, each with its networks.
 
     Args:
         e, d: size and example of the box.

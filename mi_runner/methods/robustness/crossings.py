@@ -31,6 +31,9 @@ CROSSINGS = 12
 NEAR = 1e-7
 """How close two such points lie, as a share of the way between the points that they were found from."""
 
+STEPS_BACK = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)
+"""How far a point is moved away from the change, as a share of that way, until it is clear on which side it lies."""
+
 MOST_BOXES = 20_000
 """Boxes that are looked at until it is undecided whether the network keeps its answer in one."""
 
@@ -100,7 +103,7 @@ def _keep_answer(
     for d in range(n_examples):
         values, work = np.empty((2, n_widest)), scratch(n_layers, n_widest, n_inputs)
         run(full, centers[d], values[0], values[1])
-        answer = answer_of(task[0], values[0], sizes[n_layers])
+        answer = answer_of(task, values[0], sizes[n_layers])
         is_constant = False
         for e in range(n_sizes):
             answers[e, d] = answer
@@ -125,7 +128,7 @@ def _answer_at(task: Any, full: Any, point: Any, values: Any) -> int:
     """Returns the network's answer at a point; −1 where it is too near to another one."""
     n_outputs = full[2][full[2].shape[0] - 1]
     run(full, point, values[0], values[1])
-    answer = answer_of(task[0], values[0], n_outputs)
+    answer = answer_of(task, values[0], n_outputs)
     return answer if is_clear(task[0], task[1], values[0], n_outputs, answer) else -1
 
 
@@ -137,22 +140,24 @@ def _between(task: Any, full: Any, one: Any, other: Any, values: Any, pair: Any,
     """
     run(full, one, values[0], values[1])
     n_outputs = full[2][full[2].shape[0] - 1]
-    answer = answer_of(task[0], values[0], n_outputs)
+    answer = answer_of(task, values[0], n_outputs)
     from_, to = 0.0, 1.0
     while to - from_ > NEAR:
         share = 0.5 * (from_ + to)
         _mix(one, other, share, middle)
         run(full, middle, values[0], values[1])
-        if answer_of(task[0], values[0], n_outputs) == answer:
+        if answer_of(task, values[0], n_outputs) == answer:
             from_ = share
         else:
             to = share
     n = 0
     for side in range(2):
-        share = from_ if side == 0 else to
-        _mix(one, other, share, pair[n])
-        if _answer_at(task, full, pair[n], values) >= 0:
-            n += 1
+        for step in STEPS_BACK:
+            share = max(0.0, from_ - step) if side == 0 else min(1.0, to + step)
+            _mix(one, other, share, pair[n])
+            if _answer_at(task, full, pair[n], values) >= 0:
+                n += 1
+                break
     return n
 
 
@@ -199,6 +204,7 @@ def _cross(
                     continue
                 n_near = _between(task, full, tried[before], tried[m], values, pair, middle)
                 for side in range(n_near):
-                    copy(pair[side], points[e, d, n_points[e, d]], n_inputs)
+                    for i in range(n_inputs):  # rounding must not lead out of the box
+                        points[e, d, n_points[e, d], i] = min(max(pair[side, i], low[i]), high[i])
                     n_points[e, d] += 1
                 n_pairs += 1

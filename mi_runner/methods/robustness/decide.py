@@ -66,20 +66,19 @@ def _is_fixed(line: Any) -> bool:
 
 
 @compiled()
-def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
-    """Returns whether a circuit computes the network's outputs in the whole box because nothing that it lacks matters.
+def fill_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any, is_same: Any) -> None:
+    """Fills which neurons and outputs of a circuit are the network's in the whole box: nothing that it lacks matters.
 
     A left-out edge doesn't matter if its weight is 0, if its source has in the whole box the value that the edge
     carries, or if it enters a neuron that has one value in the whole box with and without it: a ReLU that never fires.
 
     Args:
         lines: `(2, L, N, 4)`, of the circuit and of the network in this box.
+        is_same: `(L + 1, N)` bool.
     """
     weights, sizes = full[0], full[2]
     low, high = box
     n_layers = sizes.shape[0] - 1
-    n_widest = weights.shape[1]
-    is_same = np.empty((n_layers + 1, n_widest), dtype=np.bool_)
     for i in range(sizes[0]):
         is_same[0, i] = True
     edge = 0
@@ -89,7 +88,7 @@ def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
             now[j] = True
             for i in range(sizes[k]):
                 if kept[edge]:
-                    now[j] &= same[i]
+                    now[j] &= same[i] or weights[k, j, i] == 0
                 elif weights[k, j, i] != 0:
                     if k == 0:
                         is_fixed, at = low[i] == high[i], low[i]
@@ -99,6 +98,15 @@ def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
                 edge += 1
             if k < n_layers - 1 and _is_fixed(lines[0, k, j]) and _is_fixed(lines[1, k, j]):
                 now[j] |= lines[0, k, j, 1] == lines[1, k, j, 1]
+
+
+@compiled()
+def _is_same(full: Any, carried: Any, kept: Any, box: Any, lines: Any) -> bool:
+    """Returns whether a circuit computes the network's outputs in the whole box; see `fill_same`."""
+    sizes = full[2]
+    n_layers = sizes.shape[0] - 1
+    is_same = np.empty((n_layers + 1, full[0].shape[1]), dtype=np.bool_)
+    fill_same(full, carried, kept, box, lines, is_same)
     is_everywhere = True
     for j in range(sizes[n_layers]):
         is_everywhere &= is_same[n_layers, j]
@@ -304,10 +312,10 @@ def decide_all(
                 agrees[c, d] |= status[0] == PROVED
                 continue
             run(full, centers[d], values[0], values[1])
-            wanted = answer_of(task[0], values[0], n_outputs)
+            wanted = answer_of(task, values[0], n_outputs)
             is_apart = is_clear(task[0], task[1], values[0], n_outputs, wanted)
             run(circuit, centers[d], values[0], values[1])
-            answer = answer_of(task[0], values[0], n_outputs)
+            answer = answer_of(task, values[0], n_outputs)
             agrees[c, d] = answer == wanted
             is_apart &= is_clear(task[0], task[1], values[0], n_outputs, answer)
             if is_full:

@@ -16,7 +16,9 @@ from mi_runner.methods.circuits.ablation import Means
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.robustness.boxes import scratch
 from mi_runner.methods.robustness.certify import check_rows, doubled
+from mi_runner.methods.robustness.decide import fill_same
 from mi_runner.methods.robustness.differences import largest_difference
+from mi_runner.methods.robustness.lines import fill_lines
 from mi_runner.methods.robustness.networks import Arrays, Compared, circuit_arrays, compared
 from mi_runner.methods.robustness.programs import Goal, is_piecewise, largest
 from mi_runner.methods.robustness.regions import hull_of
@@ -84,7 +86,10 @@ def largest_differences(
     with (progress or Progress()).bar("largest differences", len(kept)) as advance:
         for c, row in enumerate(kept):
             circuit = circuit_arrays(network, row)
-            for output in range(shape[1] if not row.all() else 0):
+            points[c] = 0.5 * (low + high)
+            for output in np.flatnonzero(
+                ~_equal_outputs(network, row, circuit, (low, high), work)[: shape[1]]
+            ).tolist():
                 found = [
                     _one_side(network, nets, output, (low, high), gap, deadline, work)
                     for nets in ((circuit, network.full), (network.full, circuit))
@@ -94,6 +99,23 @@ def largest_differences(
                 bounds[c, output] = max(*(side[1] for side in found), 0.0)
             advance(1)
     return Differences(reached, bounds, points)
+
+
+def _equal_outputs(
+    network: Compared,
+    row: np.ndarray,
+    circuit: Arrays,
+    box: tuple[np.ndarray, np.ndarray],
+    work: tuple[np.ndarray, ...],
+) -> np.ndarray:
+    """Returns which outputs of a circuit are the network's in the whole box, `(N,)`; see `decide.fill_same`."""
+    full = network.full
+    lines = np.ones((2, *full[1].shape, 4))
+    for which, net in enumerate((circuit, full)):
+        fill_lines(net, *box, network.slack, lines[which], work[1])
+    is_same = np.zeros((len(full[2]), full[1].shape[1]), dtype=bool)
+    fill_same(full, network.carried, row, box, lines, is_same)
+    return is_same[-1]
 
 
 def _one_side(

@@ -5,7 +5,7 @@ outputs backwards these lines replace the activations, so that an output lies be
 inputs, whose extremes lie at corners of the box. Where no neuron changes its piece the lines are the network itself.
 
 Nothing here is rounded outward number by number. `slack` bounds all rounding errors of a pass (see
-`networks.rounding`), and is added where a range decides.
+`networks.Compared`), and is added where a range decides.
 
 Letters: L Linear layers; N the widest layer; n_0 inputs, n_l neurons of layer l, n_L outputs.
 """

@@ -6,7 +6,7 @@ answer of a program bounds t from above; at its solution the networks are run, w
 neuron lies off its pieces there, both of its signs are tried.
 
 A bound is not the solver's: it is computed from the solver's multipliers, and holds for whatever multipliers (weak
-duality; Neumaier and Shcherbina 2004), so that no tolerance of the solver decides.
+duality; Neumaier and Shcherbina 2004), up to the rounding of one sum. That a case is empty is taken from the solver.
 
 Letters: n_0 inputs, n_L outputs, N the widest layer, V variables.
 """
