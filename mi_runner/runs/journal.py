@@ -233,7 +233,7 @@ def _finish(place: RunFolder, record: RunRecord) -> None:
         try:
             place.point_links_here()
         except OSError as error:
-            log.warning(f"can't point a link to {place.path} ({error}); the run is done anyway")
+            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done anyway")
 
 
 def _cause(error: BaseException) -> str:

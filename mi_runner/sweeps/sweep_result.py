@@ -63,7 +63,7 @@ def point_links(folder: Path) -> None:
         run_folder.point_link(folder.parent, run_folder.LATEST, is_done)
         run_folder.point_link(folder.parent, run_folder.PASSED, has_passed)
     except OSError as error:
-        console.error(f"can't point the links in {folder.parent} to the newest sweep that is done ({error})")
+        console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
 
 
 def end(folder: Path, jobs: Sequence[Ended]) -> int:

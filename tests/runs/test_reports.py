@@ -78,6 +78,7 @@ NOT_IN_SMALL = {
     ("ablation", "largest"),  # of more than 20 targets
     ("discovery", "criteria"),  # with experiment.criteria=true
     ("discovery", "criteria_by_regret"),
+    ("discovery", "certified"),  # with experiment.certify=0.1
     ("das", "effects"),  # of strict training
     ("iit", "effects"),
     ("explanations", "groundings"),  # of a network that is accurate enough
