@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,8 +15,9 @@ from mi_runner.config.experiments.robustness import RobustnessConfig
 from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.circuit_search import estimate, n_circuits
-from mi_runner.experiments.common.judging import Examples, Recorded, recorded
+from mi_runner.experiments.common.judging import Examples, Recorded, analysed_parts, recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half
+from mi_runner.experiments.common.last_layers import check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -28,6 +29,7 @@ from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
+from mi_runner.training.options import TrainingOptions
 
 Judging: TypeAlias = "CriteriaConfig | RobustnessConfig"
 """Options of an experiment that judges valid circuits. With one seed all of them judge the same circuits."""
@@ -65,6 +67,42 @@ class Network:
 def has_untrained(setting: Setting[Judging]) -> bool:
     """Returns whether the untrained network is a control: not of planted weights, which have none."""
     return setting.config.controls and setting.truth is None
+
+
+def check_layers(setting: Setting[Judging]) -> None:
+    """Checks that the last layers can be analysed, and that their valid circuits can be found.
+
+    Raises:
+        ConfigError: they can't.
+    """
+    config, graph, kind = setting.config, setting.graph(), setting.dataset.outputs
+    check_last_layers(
+        graph,
+        setting.dataset,
+        config.last_layers,
+        lambda n: objection(
+            graph,
+            kind,
+            n,
+            config.inputs.name,
+            config.max_table_rows,
+            is_planted=setting.truth is not None,
+            in_a_word=True,
+        ),
+    )
+
+
+def networks(setting: Setting[Judging]) -> dict[str, TrainingOptions]:
+    """Returns the network before its training, if controls are asked for; planted weights have none."""
+    return {UNTRAINED: replace(setting.training, epochs=0)} if has_untrained(setting) else {}
+
+
+def cost(setting: Setting[Judging]) -> dict[str, int]:
+    """Returns the number of circuits that are evaluated: of all outputs, ablations, and networks together."""
+    config = setting.config
+    parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
+    count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
+    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + has_untrained(setting))}
 
 
 def network_of(setting: Setting[Judging], graph: ModelGraph, name: str, shift: Tensor | None = None) -> Network:

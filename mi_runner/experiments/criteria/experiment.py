@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,21 @@ from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.datasets.shift import read_shift, shifted_inputs
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.circuit_search import n_circuits, what
+from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.common.judging import analysed_parts
 from mi_runner.experiments.common.known_truth import known_truth
-from mi_runner.experiments.common.last_layers import check_last_layers, objection
 from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.sentences import counted
-from mi_runner.experiments.common.valid_circuits import NETWORK, UNTRAINED, Network, has_untrained, network_of
+from mi_runner.experiments.common.valid_circuits import (
+    NETWORK,
+    UNTRAINED,
+    Network,
+    check_layers,
+    cost,
+    has_untrained,
+    network_of,
+    networks,
+)
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.criteria import answers, figures
 from mi_runner.experiments.criteria.comparison import compare_networks
@@ -68,7 +76,6 @@ from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.criteria.records import Criterion, all_criteria, fault_of, own_criterion
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
-from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -90,20 +97,7 @@ def check(setting: Setting[CriteriaConfig]) -> None:
     names = [f"{sigma:g}" for sigma in config.noise]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"experiment.noise=[{','.join(names)}]: name at least one standard deviation, and each once.")
-    check_last_layers(
-        graph,
-        setting.dataset,
-        config.last_layers,
-        lambda n: objection(
-            graph,
-            kind,
-            n,
-            config.inputs.name,
-            config.max_table_rows,
-            is_planted=setting.truth is not None,
-            in_a_word=True,
-        ),
-    )
+    check_layers(setting)
     _criteria(config, has_shift=_shift(setting) is not None)
     parts = analysed_parts(kind, find_part(graph, config.last_layers))
     known_truth(config.truth, setting.truth, parts, config.inputs.name)
@@ -147,19 +141,6 @@ def _shift(setting: Setting[CriteriaConfig]) -> Tensor | None:
         return shifted_inputs(setting.dataset, seed=setting.seed)
     with as_options(experiment=["shift"]):
         return read_shift(setting.config.shift, setting.dataset)
-
-
-def networks(setting: Setting[CriteriaConfig]) -> dict[str, TrainingOptions]:
-    """Returns the network before its training, if controls are asked for; planted weights have none."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if has_untrained(setting) else {}
-
-
-def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
-    """Returns the number of circuits that are evaluated: of all outputs, ablations, and networks together."""
-    config = setting.config
-    parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
-    count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
-    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + has_untrained(setting))}
 
 
 def metric_names(setting: Setting[CriteriaConfig]) -> list[str]:

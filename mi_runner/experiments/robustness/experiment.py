@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,17 @@ from mi_runner.config.experiments.robustness import RobustnessConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.circuit_search import n_circuits, what
+from mi_runner.experiments.common.circuit_search import what
 from mi_runner.experiments.common.judging import analysed_parts
-from mi_runner.experiments.common.last_layers import check_last_layers, objection
-from mi_runner.experiments.common.valid_circuits import NETWORK, UNTRAINED, has_untrained, network_of
+from mi_runner.experiments.common.valid_circuits import (
+    NETWORK,
+    UNTRAINED,
+    check_layers,
+    cost,
+    has_untrained,
+    network_of,
+    networks,
+)
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.robustness import answers, figures
 from mi_runner.experiments.robustness.counterexamples import Arrays, all_arrays, counterexamples
@@ -51,10 +58,8 @@ from mi_runner.experiments.robustness.tables import (
     SAMPLED,
     SHOWN,
 )
-from mi_runner.graph.chain import find_part
 from mi_runner.machine.compiled import clock
 from mi_runner.tables.declaration import Table
-from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,39 +73,13 @@ def check(setting: Setting[RobustnessConfig]) -> None:
     Raises:
         ConfigError: no size is named, one comes twice, or the layers can't be analysed.
     """
-    config, graph, kind = setting.config, setting.graph(), setting.dataset.outputs
+    config = setting.config
     sizes = [f"{size:g}" for size in config.epsilons]
     if not sizes or len(set(sizes)) < len(sizes) or not all(map(math.isfinite, config.epsilons)):
         raise ConfigError(
             f"experiment.epsilons=[{','.join(sizes)}]: name at least one size of boxes, each finite and once."
         )
-    check_last_layers(
-        graph,
-        setting.dataset,
-        config.last_layers,
-        lambda n: objection(
-            graph,
-            kind,
-            n,
-            config.inputs.name,
-            config.max_table_rows,
-            is_planted=setting.truth is not None,
-            in_a_word=True,
-        ),
-    )
-
-
-def networks(setting: Setting[RobustnessConfig]) -> dict[str, TrainingOptions]:
-    """Returns the network before its training, if controls are asked for; planted weights have none."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if has_untrained(setting) else {}
-
-
-def cost(setting: Setting[RobustnessConfig]) -> dict[str, int]:
-    """Returns the number of circuits that are evaluated: of all outputs, ablations, and networks together."""
-    config = setting.config
-    parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
-    count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
-    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + has_untrained(setting))}
+    check_layers(setting)
 
 
 def metric_names(setting: Setting[RobustnessConfig]) -> list[str]:
