@@ -51,7 +51,7 @@ def _corner(row: Any, low: Any, high: Any, n: int, upwards: bool, point: Any) ->
 
 
 @compiled()
-def add_gaps(net: Any, lines: Any, flows: Any, scores: Any, n: int) -> None:
+def _add_gaps(net: Any, lines: Any, flows: Any, scores: Any, n: int) -> None:
     """Adds to `scores` `(n_0,)` how much each input moves the distance between the lines of neurons, to the outputs.
 
     Args:
@@ -78,7 +78,7 @@ def add_gaps(net: Any, lines: Any, flows: Any, scores: Any, n: int) -> None:
 
 
 @compiled()
-def cut(low: Any, high: Any, scores: Any, n: int, waiting: Any, top: int) -> int:
+def _cut(low: Any, high: Any, scores: Any, n: int, waiting: Any, top: int) -> int:
     """Puts the halves of a box on the stack and returns its new height; as it was, if no cut would help."""
     best, across = 0.0, -1
     for i in range(n):
@@ -96,6 +96,24 @@ def cut(low: Any, high: Any, scores: Any, n: int, waiting: Any, top: int) -> int
     waiting[1, top, across] = middle
     waiting[0, top + 1, across] = middle
     return top + 2
+
+
+@compiled()
+def halve(nets: Any, n_nets: int, work: Any, top: int) -> int:
+    """Puts the halves of the box in hand on the stack, cut where the lines of the first networks are furthest apart.
+
+    Returns the stack's new height; as it was, if no cut would help.
+
+    Args:
+        work: see `scratch`; the box stands in its first two points, the networks' lines are filled.
+    """
+    lines, rows, waiting, points, flows = work
+    n, scores = nets[0][2][0], rows[6]
+    for i in range(n):
+        scores[i] = 0.0
+    for which in range(n_nets):
+        _add_gaps(nets[which], lines[which], flows, scores, n)
+    return _cut(points[0], points[1], scores, n, waiting, top)
 
 
 @compiled()
@@ -177,7 +195,7 @@ def decide_constant(
     """
     slack, tolerance, most = limits
     net = nets[0]
-    lines, rows, waiting, points, flows = work
+    lines, rows, waiting, points, _ = work
     n = net[2][0]
     copy(box[0], waiting[0, 0], n)
     copy(box[1], waiting[1, 0], n)
@@ -196,11 +214,7 @@ def decide_constant(
         if _is_witness(task, nets, is_alone, answer, points[2], rows):
             copy(points[2], witness, n)
             return REFUTED
-        scores = rows[6]
-        for i in range(n):
-            scores[i] = 0.0
-        add_gaps(net, lines[0], flows, scores, n)
-        grown = cut(points[0], points[1], scores, n, waiting, top)
+        grown = halve(nets, 1, work, top)
         if grown == top:
             return UNDECIDED
         top = grown
@@ -358,7 +372,7 @@ def decide_alike(task: Any, nets: Any, box: Any, limits: Any, work: Any, witness
     """Returns whether two networks answer alike everywhere in a box. Arguments as for `decide_constant`."""
     slack, tolerance, most = limits
     net, other = nets
-    lines, rows, waiting, points, flows = work
+    lines, rows, waiting, points, _ = work
     n = net[2][0]
     pair = np.empty((2, rows.shape[1]))
     copy(box[0], waiting[0, 0], n)
@@ -379,12 +393,7 @@ def decide_alike(task: Any, nets: Any, box: Any, limits: Any, work: Any, witness
         if differ(task, net, other, points[2], rows[4], rows[5]):
             copy(points[2], witness, n)
             return REFUTED
-        scores = rows[6]
-        for i in range(n):
-            scores[i] = 0.0
-        add_gaps(net, lines[0], flows, scores, n)
-        add_gaps(other, lines[1], flows, scores, n)
-        grown = cut(points[0], points[1], scores, n, waiting, top)
+        grown = halve(nets, 2, work, top)
         if grown == top:
             return UNDECIDED
         top = grown

@@ -11,7 +11,7 @@ import numpy as np
 
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.robustness.answers import run
-from mi_runner.methods.robustness.boxes import DEEPEST, add_gaps, cut, take
+from mi_runner.methods.robustness.boxes import DEEPEST, halve, take
 from mi_runner.methods.robustness.lines import bound_outputs, copy, fill_lines
 
 
@@ -37,7 +37,7 @@ def largest_difference(nets: Any, output: int, box: Any, slack: float, gap: floa
         most: boxes that are looked at.
         work: see `boxes.scratch`.
     """
-    lines, rows, waiting, points, flows = work
+    lines, rows, waiting, points, _ = work
     n = nets[0][2][0]
     bounds = np.full(DEEPEST, np.inf)
     wanted = np.zeros(rows.shape[1])
@@ -74,12 +74,7 @@ def largest_difference(nets: Any, output: int, box: Any, slack: float, gap: floa
         bound = min(bound, bounds[top])
         if bound <= reached + gap:
             continue
-        scores = rows[6]
-        for i in range(n):
-            scores[i] = 0.0
-        add_gaps(nets[0], lines[0], flows, scores, n)
-        add_gaps(nets[1], lines[1], flows, scores, n)
-        grown = cut(points[0], points[1], scores, n, waiting, top)
+        grown = halve(nets, 2, work, top)
         if grown == top:
             left = max(left, bound)
             continue
