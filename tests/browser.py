@@ -16,6 +16,11 @@ from typing import Any
 
 PACKAGES = ("chromium", "chromium-driver")
 PROGRAMS = ("chromium", "chromedriver")
+PATIENCE = 60
+"""Seconds for a page to be there."""
+
+LOADED = "return document.readyState === 'complete' ? location.href : ''"
+"""What returns the address of the page when its scripts have run."""
 
 
 def missing() -> str:
@@ -36,11 +41,15 @@ class Browser:
         self.driver = driver
 
     def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> None:
-        """Opens a page in a window of this width."""
+        """Opens a page in a window of this width, and waits until it is there."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
         self._send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[scheme])
         self.driver.get(page.absolute().as_uri())
+        # On a busy machine `get` has returned before the scripts at the page's end had run.
+        WebDriverWait(self.driver, PATIENCE).until(lambda _: self.run(LOADED) == page.absolute().as_uri())
 
     def _send(self, command: str, **arguments: Any) -> None:
         self.driver.execute_cdp_cmd(command, arguments)
@@ -76,6 +85,7 @@ def chromium() -> Iterator[Browser]:
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.implicitly_wait(10)  # seconds until an element is missing
     try:
         yield Browser(driver)
     finally:
