@@ -33,8 +33,11 @@ MOST_POINTS = 6_000
 MOST_JOBS = 1_000
 """Jobs that the page lists; sweep.csv has all."""
 
-SHOWN_FIRST = (ALL, "test", NONE)
-"""Of a column that names rows, the values that the picture shows first."""
+MOST_LINES = 10
+"""Lines with which the picture opens."""
+
+SHOWN_FIRST = (ALL, "test", NONE, "")
+"""Of a column that names rows, the values that the picture shows first; empty are those of a coarser table."""
 
 
 def wants_report(plan: Plan) -> bool:
@@ -126,7 +129,8 @@ def files_of(folder: Path) -> list[run_report.File]:
 def _first_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
     """Returns the tables that answer: the jobs that are not as they should be, and the headline."""
     title, shown = sweep_tables.headline(found.counted, found.summed, found.plan.objective)
-    headline = _table(HEADLINE.name, shown, declared, title)
+    measures = {one.measure for one in found.summed} | {name for job in found.counted for name in job.metrics}
+    headline = tables.of_rows(HEADLINE.name, shown, declared, meaning=title, measures=measures) if shown else None
     return [*failures_table(found.jobs, declared), *([headline] if headline else [])]
 
 
@@ -211,7 +215,10 @@ def _job_row(job: Ended) -> Row:
 
 
 def points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:
-    """Returns what the picture draws: for each name and measure the mean and its interval; empty for none."""
+    """Returns what the picture draws: for each name and measure the mean and its interval; empty for none.
+
+    The first measure is what the sweep searches for, or the headline of its experiment.
+    """
     numbers = ("measure", "n", "mean", "sd", "low", "high", "min", "max")
     rows = [row for row in summary if row["mean"] is not None][:MOST_POINTS]
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in numbers]
@@ -220,23 +227,58 @@ def points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:
     if not rows or not varied:
         return {}
     swept = [key for key in plan.swept if key in varied]
+    ordered = [*swept, *(name for name in varied if name not in swept)]
+    measures = _measures(rows, plan)
+    first = opening([row for row in rows if row["measure"] == measures[0]], ordered, swept)
     return {
         "names": [
-            {
-                "name": name,
-                "values": values[name],
-                "swept": name in swept,
-                "first": next((value for value in SHOWN_FIRST if value in values[name]), values[name][0]),
-            }
-            for name in [*swept, *(name for name in varied if name not in swept)]
+            {"name": name, "values": values[name], "swept": name in swept, "first": first[name]} for name in ordered
         ],
-        "measures": list(dict.fromkeys(row["measure"] for row in rows)),
+        "measures": measures,
         "rows": [
             [[str(row[name]) for name in varied], row["measure"], row["n"], *map(_finite, _numbers(row))]
             for row in rows
         ],
         "columns": varied,
     }
+
+
+def _measures(rows: Sequence[Row], plan: Plan) -> list[str]:
+    """Returns the measures of a summary, the most important first."""
+    there = dict.fromkeys(str(row["measure"]) for row in rows)
+    of_experiment = [schema for schema in EXPERIMENTS if schema.name == plan.base.get("experiment")]
+    important = [(plan.objective or "").partition("/")[0], *(name for of in of_experiment for name in of.compared)]
+    important += [schema.headline for schema in of_experiment]
+    return list(dict.fromkeys([*(name for name in important if name in there), *there]))
+
+
+def opening(rows: Sequence[Row], names: Sequence[str], swept: Sequence[str]) -> dict[str, str | None]:
+    """Returns the value of each name that the picture shows first; None: a line for each of its values.
+
+    The swept keys have a line each. What else names a row has a value of `SHOWN_FIRST` where it can; of the rest, that
+    combination opens whose means differ most along the swept keys, and the first name with few values has lines.
+
+    Args:
+        rows: of one measure.
+        names: all that name a row; `swept` are those of options.
+    """
+    others = [name for name in names if name not in swept]
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row[name]) for name in others), []).append(row["mean"])
+
+    def rank(of: tuple[str, ...]) -> tuple[int, float]:
+        return sum(value in SHOWN_FIRST for value in of), max(groups[of]) - min(groups[of])
+
+    first = max(list(groups), key=rank)
+    best = dict(zip(others, first, strict=True))
+    for name in others:
+        rest = [other for other in others if other != name]
+        alike = [row for row in rows if all(str(row[other]) == best[other] for other in rest)]
+        lines = {tuple(str(row[key]) for key in (name, *swept[1:])) for row in alike}
+        if best[name] not in SHOWN_FIRST and len({line[0] for line in lines}) > 1 and len(lines) <= MOST_LINES:
+            return {**dict.fromkeys(swept), **best, name: None}
+    return {**dict.fromkeys(swept), **best}
 
 
 def _numbers(row: Row) -> tuple[Any, Any, Any]:

@@ -115,13 +115,14 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
         return
     place.write_table(SWEEP_SUMMARY.name, sweep_tables.summary_rows(found.summed))
     threads.let_waiting_threads_sleep()
-    from mi_runner.sweeps import sweep_comparison  # imports torch
+    from mi_runner.sweeps import sweep_comparison, sweep_effects  # the first imports torch
 
     numbers = {job.job.number for whole in wholes.find(found.plan, found.jobs) for _, job in whole.jobs}
     compared = sweep_comparison.compare([job for job in found.jobs if job.job.number not in numbers])
     for name, table in compared.tables.items():
         place.write_table(f"sweep_{name}", table)
-    sweep_answer.write(found.folder, "\n".join([*answers, *compared.answers]))
+    effects = sweep_effects.sentences(found.counted, found.plan)
+    sweep_answer.write(found.folder, "\n".join([*answers, *effects, *compared.answers]))
     for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
     for name, drawing in compared.figures.items():

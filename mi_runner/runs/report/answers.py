@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mi_runner.runs.report.tables import Content, number, shown
 from mi_runner.tables.declaration import COUNT, Declarations
@@ -12,6 +12,9 @@ from mi_runner.tables.names import ALL, NONE
 MOST_ANSWERS = 12
 MOST_COMPARED = 24
 """Numbers beside an answer."""
+
+MOST_SHARED = 60
+"""Of these, those that a table of several measures has."""
 
 LATER = ("_before", "_sd", "_low", "_high", "_min", "_max")
 """Ends of names that describe another number of the summary."""
@@ -28,6 +31,7 @@ class Answer:
         interval: as text; empty if no table has it.
         compared: numbers of the same measure, such as those of controls.
         n_left_out: further numbers of the same measure that only run.json has.
+        number: the value; None if it is not defined, or there is none.
     """
 
     name: str
@@ -36,6 +40,13 @@ class Answer:
     interval: str
     compared: Sequence[Answer] = ()
     n_left_out: int = 0
+    number: float | None = None
+
+    @property
+    def shortened(self) -> Answer:
+        """With at most `MOST_COMPARED` numbers beside it."""
+        more = len(self.compared[MOST_COMPARED:])
+        return replace(self, compared=self.compared[:MOST_COMPARED], n_left_out=self.n_left_out + more)
 
 
 def answers(
@@ -64,16 +75,16 @@ def answers(
         below = [other for other in names if above[other] == name]
         compared = [
             _answer(other, _end(other, name), metrics[other], metrics, declared, tables, keys)
-            for other in below[:MOST_COMPARED]
+            for other in below[:MOST_SHARED]
         ]
-        left_out = max(0, len(below) - MOST_COMPARED)
+        left_out = max(0, len(below) - MOST_SHARED)
         if name not in metrics:
             about = declared.number(name)
             made.append(Answer(name, "" if about is None else str(about), "", "", compared, left_out))
             continue
-        compared += list(_controls(name, metrics[name], declared, tables, keys))[: MOST_COMPARED - len(compared)]
+        compared += list(_controls(name, metrics[name], declared, tables, keys))[: MOST_SHARED - len(compared)]
         answer = _answer(name, name, metrics[name], metrics, declared, tables, keys)
-        made.append(Answer(answer.name, answer.meaning, answer.value, answer.interval, compared, left_out))
+        made.append(replace(answer, compared=compared, n_left_out=left_out))
     return made
 
 
@@ -118,7 +129,7 @@ def _answer(
     ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     interval = ends if None not in ends else _interval(name, value, tables, keys)
     words = "" if interval is None or interval[0] == interval[1] else _words(name, interval, declared)
-    return Answer(label, "" if about is None else str(about), text, words)
+    return Answer(label, "" if about is None else str(about), text, words, number=value)
 
 
 def _words(name: str, interval: tuple[float | None, float | None], declared: Declarations) -> str:
@@ -182,5 +193,5 @@ def _controls(
             of_control = number(row[name])
             if row["control"] == NONE or of_control is None or any(row[key] != own[key] for key in others):
                 continue
-            yield Answer(row["control"], "", _shown(name, of_control, declared), "")
+            yield Answer(row["control"], "", _shown(name, of_control, declared), "", number=of_control)
         return

@@ -21,7 +21,7 @@ from mi_runner.machine.files import sha256
 from mi_runner.machine.reading import Unreadable, files_below, is_own_file, is_own_folder, read_object
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import CheckpointRecord, GivenRecord, RunRecord
-from mi_runner.runs.report import answers, rendering, tables
+from mi_runner.runs.report import answers, rendering, shared_numbers, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import REPORT, RunFolder
 from mi_runner.runs.saved_runs import SavedRun
@@ -117,6 +117,18 @@ def run_page(folder: Path, state: State) -> str:
     answering = [name for name in printed if name in contents]
     data = pictures_of(folder)
     figures = images(figure_files(folder), folder, declared)
+    keyed = [(name, contents[name], record.keys.get(name, ())) for name in answering]
+    alone, shared = shared_numbers.gathered(
+        answers.answers(
+            record.metrics,
+            schema.headline if schema else "",
+            declared,
+            [content for _, content, _ in keyed],
+            [keys for _, _, keys in keyed],
+        ),
+        declared,
+        keyed,
+    )
     return rendering.page(
         "run.html",
         ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
@@ -128,13 +140,8 @@ def run_page(folder: Path, state: State) -> str:
         record=record,
         facts=_facts(state),
         has_intervals=bool(HAS_INTERVAL.search(record.answer or "")),
-        answers=answers.answers(
-            record.metrics,
-            schema.headline if schema else "",
-            declared,
-            [contents[name] for name in answering],
-            [record.keys.get(name, ()) for name in answering],
-        ),
+        answers=alone,
+        shared=shared,
         n_first=len(answering),
         tables=shown,
         figures=figures,

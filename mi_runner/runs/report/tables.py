@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.runs.saved_tables import READING_ERRORS
-from mi_runner.tables.declaration import COUNT, Column, Declarations
+from mi_runner.tables.declaration import COUNT, Column, CommonName, Declarations, Key, Measure, Repeat
 
 MOST_ROWS = 300
 """Rows that a page has of the tables that the terminal shows."""
@@ -20,11 +20,26 @@ MOST_ROWS = 300
 MOST_OTHER_ROWS = 100
 """Rows that a page has of each other table."""
 
+SEEDS = "n"
+"""The column of a table over seeds that counts them."""
+
 MEASURE_OF_ROW = "measure"
 """The column of a summary over seeds that says what its row is of."""
 
 MOST_COLUMNS = 60
 """Columns that a page has of a table."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar behind a number.
+
+    Attributes:
+        begin, width: in percent of the cell.
+    """
+
+    begin: float
+    width: float
 
 
 @dataclass(frozen=True)
@@ -35,11 +50,15 @@ class Cell:
         text: as it is shown.
         value: the digits of the file; empty if they are the text.
         link: the path of a file beside the page; empty for none.
+        bar: None for none.
+        interval: of the number, as text; empty for none.
     """
 
     text: str
     value: str = ""
     link: str = ""
+    bar: Bar | None = None
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,11 @@ class Heading:
     name: str
     column: Column | None
     numeric: bool
+
+    @property
+    def names_rows(self) -> bool:
+        """Whether it is a key, or the value of an option, which has no declaration."""
+        return self.column is None or isinstance(self.column, Key | Repeat | CommonName)
 
     @property
     def meaning(self) -> str:
@@ -81,6 +105,8 @@ class Table:
         rows: the first rows of the file, as text.
         n_rows: rows of the file.
         n_columns: columns of the file.
+        n_keys: columns in front that name a row; on a narrow screen they stand in one cell.
+        lead: the column that a narrow screen has next to the name; None: the columns stay as they are.
     """
 
     name: str
@@ -90,6 +116,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     n_rows: int
     n_columns: int
+    n_keys: int = 0
+    lead: int | None = None
 
     @property
     def n_left_out(self) -> int:
@@ -172,7 +200,9 @@ def table(name: str, content: Content, declared: Declarations, file: str = "", *
         for row in content.rows
     ]
     about = declared.caption(name) if meaning is None else meaning
-    return Table(name, about, file, headings, rows, content.n_rows, len(content.columns))
+    n_keys = next((place for place, heading in enumerate(headings) if not heading.names_rows), len(headings))
+    lead = next((place for place, heading in enumerate(headings) if isinstance(heading.column, Measure)), None)
+    return Table(name, about, file, headings, rows, content.n_rows, len(content.columns), n_keys, lead)
 
 
 def _counted(declared: Declarations) -> frozenset[str]:
@@ -181,11 +211,28 @@ def _counted(declared: Declarations) -> frozenset[str]:
     return frozenset(column.name for column in columns if column.unit == COUNT)
 
 
-def of_rows(name: str, rows: Sequence[Mapping[str, Any]], declared: Declarations, *, meaning: str) -> Table:
-    """Returns rows of values as a table that isn't a file."""
+def of_rows(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    declared: Declarations,
+    *,
+    meaning: str,
+    measures: Container[str] | None = None,
+) -> Table:
+    """Returns rows of values as a table that isn't a file.
+
+    Args:
+        measures: columns that have measures, where the declarations don't say it; those before the first of them, and
+            before the number of seeds, name a row.
+    """
     names = list(dict.fromkeys(column for row in rows for column in row))
     texts = [{column: _text(row.get(column)) for column in names} for row in rows]
-    return table(name, Content(names, texts, len(rows)), declared, meaning=meaning)
+    made = table(name, Content(names, texts, len(rows)), declared, meaning=meaning)
+    if measures is None:
+        return made
+    places = [place for place, column in enumerate(names) if column in measures]
+    keys = [place for place, column in enumerate(names) if column in measures or column == SEEDS]
+    return replace(made, n_keys=min(keys, default=len(names)), lead=min(places, default=None))
 
 
 def number(text: str) -> float | None:

@@ -65,6 +65,6 @@
   }
 
   choice.addEventListener("change", draw);
-  place.append(element("div", { class: "controls" }, element("label", {}, "measure ", choice)), meaning, view, hint);
+  place.append(element("div", { class: "controls" }, element("label", {}, "measure ", choice)), meaning, hint, view);
   draw();
 }

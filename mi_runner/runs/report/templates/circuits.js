@@ -89,6 +89,6 @@
     choice.addEventListener("change", () => { output = outputs[Number(choice.value)]; build(); });
     place.append(element("div", { class: "controls" }, element("label", {}, "output ", choice)));
   }
-  place.append(panels, hint);
+  place.append(hint, panels);
   build();
 }

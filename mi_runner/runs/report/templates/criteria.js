@@ -113,8 +113,8 @@
   controls.append(element("label", {}, "show ", which), element("label", {}, "order ", sorting), element("label", {}, "circuit ", bits));
   if (n_left_out) controls.append(element("span", { class: "more" }, `${n_left_out} more outputs are only in the tables.`));
   controls.append(element("div", { class: "wide" }, text, element("br"), slider));
-  place.append(controls, missing, element("div", { class: "panels" },
+  place.append(controls, missing, hint, element("div", { class: "panels" },
     element("div", { class: "panel" }, element("h3", {}, "Circuit"), view, said),
-    element("div", { class: "panel" }, element("h3", {}, "Criteria"), table)), hint);
+    element("div", { class: "panel" }, element("h3", {}, "Criteria"), table)));
   build();
 }

@@ -12,5 +12,5 @@ for (const [id, of] of Object.entries(data("worst"))) {
   });
   const [view, sentence] = differencePicture(of, ...of.circuits.map(({ bits }) => bits), { about, hint, at: { number: 0 } });
   panels.push(element("div", { class: "panel" }, element("h4", {}, "Difference"), view, element("p", {}, sentence)));
-  document.getElementById(id).append(element("div", { class: "panels" }, ...panels), hint);
+  document.getElementById(id).append(hint, element("div", { class: "panels" }, ...panels));
 }

@@ -88,7 +88,7 @@
   }
   if (n_left_out) controls.append(element("span", { class: "more" }, `${n_left_out} more outputs are only in the tables.`));
   controls.append(element("div", { class: "wide" }, text, element("br"), slider));
-  place.append(controls, element("div", { class: "panels" }, ...sides.map(({ box }) => box),
-    element("div", { class: "panel" }, element("h3", {}, "Difference"), view, comparison)), hint);
+  place.append(controls, hint, element("div", { class: "panels" }, ...sides.map(({ box }) => box),
+    element("div", { class: "panel" }, element("h3", {}, "Difference"), view, comparison)));
   build();
 }

@@ -80,6 +80,6 @@
     input.addEventListener("change", () => draw(method));
     return element("label", {}, input, ` ${method}`);
   });
-  place.append(element("div", { class: "controls" }, element("fieldset", {}, element("legend", {}, "ablated by"), ...choices)), view, hint);
+  place.append(element("div", { class: "controls" }, element("fieldset", {}, element("legend", {}, "ablated by"), ...choices)), hint, view);
   draw(methods[0]);
 }

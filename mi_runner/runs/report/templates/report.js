@@ -92,6 +92,38 @@ function shown(value, digits = 4) {
 }
 
 {
+  // On a narrow screen a table begins with one name and its number: the columns that name a row are one cell, and the
+  // measure stands beside it.
+  const narrow = matchMedia("(max-width: 480px)");
+  const tables = [...document.querySelectorAll("table[data-keys]")];
+
+  for (const table of tables) {
+    const keys = Number(table.dataset.keys);
+    for (const row of keys > 1 ? table.rows : []) {
+      const others = [...row.cells].slice(1, keys);
+      for (const cell of others) cell.classList.add("joined");
+      const rest = [...new Set(others.map((cell) => cell.textContent).filter(Boolean))];
+      if (rest.length) row.cells[0].dataset.rest = rest.join(" · ");
+    }
+  }
+
+  function place() {
+    for (const table of tables) {
+      const [keys, lead] = [Math.max(1, Number(table.dataset.keys)), Number(table.dataset.lead ?? 0)];
+      if (lead <= keys || narrow.matches === (table.dataset.led === "true")) continue;
+      table.dataset.led = narrow.matches;
+      for (const row of table.rows) {
+        if (narrow.matches) row.insertBefore(row.cells[lead], row.cells[keys]);
+        else row.insertBefore(row.cells[keys], row.cells[lead].nextSibling);
+      }
+    }
+  }
+
+  narrow.addEventListener("change", place);
+  place();
+}
+
+{
   const button = document.getElementById("theme");
   const names = { "": ["◐ auto", "colours: as the system"], light: ["☀ light", "colours: light"], dark: ["☾ dark", "colours: dark"] };
   button?.addEventListener("click", () => {

@@ -5,19 +5,48 @@
   const { names, measures, rows, columns } = data("sweep");
   const place = document.getElementById("sweep");
   const view = element("div"), legend = element("p", { "data-legend": "" }), hint = element("p", { class: "hint" });
+  const caption = element("p", { "data-caption": "" });
   const EACH = "(each)";
 
   function choice(label, values, first) {
-    const select = element("select", { "data-choice": label }, ...values.map((value) => element("option", { value }, value)));
+    const select = element("select", { "data-choice": label }, ...values.map((value) => element("option", { value }, value || "(all)")));
     select.value = first;
-    select.addEventListener("change", draw);
+    select.addEventListener("change", () => { agree(select); draw(); });
     return { label: element("label", {}, `${label} `, select), select };
   }
 
   const measure = choice("measure", measures, measures[0]);
   const along = choice("along", names.map(({ name }) => name), names[0].name);
-  const others = names.map((of) => ({ ...of, ...choice(of.name, [EACH, ...of.values], of.swept ? EACH : of.first) }));
+  const others = names.map((of) => ({ ...of, ...choice(of.name, [EACH, ...of.values], of.first ?? EACH) }));
   const controls = element("div", { class: "controls" }, measure.label, along.label, ...others.map((one) => one.label));
+
+  const along_name = () => along.select.value;
+
+  // The rows that the choices leave, but for those of one name.
+  function left(but) {
+    const chosen = others.filter((one) => one.name !== along_name() && one !== but && one.select.value !== EACH);
+    return rows.filter(([own, of, , mean]) => of === measure.select.value && mean !== null &&
+      chosen.every((one) => own[columns.indexOf(one.name)] === one.select.value));
+  }
+
+  // After a choice that leaves no row, the other choices become those of the row that has most of them; what would
+  // lead to no row can't be chosen.
+  function agree(changed) {
+    if (!left().length) {
+      const kept = others.find((one) => one.select === changed);
+      const able = rows.filter(([own, of, , mean]) => of === measure.select.value && mean !== null &&
+        (!kept || kept.select.value === EACH || own[columns.indexOf(kept.name)] === kept.select.value));
+      const alike = ([own]) => others.filter((one) => own[columns.indexOf(one.name)] === one.select.value).length;
+      const nearest = able.reduce((best, row) => (alike(row) > alike(best) ? row : best), able[0]);
+      for (const one of others) {
+        if (one.select !== changed && one.select.value !== EACH) one.select.value = nearest[0][columns.indexOf(one.name)];
+      }
+    }
+    for (const one of others) {
+      const at = columns.indexOf(one.name), there = new Set(rows.filter(([, of]) => of === measure.select.value).map(([own]) => own[at]));
+      for (const option of one.select.options) option.disabled = option.value !== EACH && !there.has(option.value);
+    }
+  }
 
   function ticks(low, high) {
     const step = 10 ** Math.floor(Math.log10((high - low) / 4 || 1));
@@ -30,16 +59,15 @@
     const key = along.select.value;
     for (const one of others) one.label.hidden = one.name === key;
     const free = others.filter((one) => one.name !== key);
+    const fixed = free.filter((one) => ![EACH, "", "none"].includes(one.select.value)).map((one) => `${one.name} ${one.select.value}`);
     const values = names.find(({ name }) => name === key).values;
     const numbers = values.map(Number);
     const numeric = values.every((value, n) => value !== "" && Number.isFinite(numbers[n]));
     const log = numeric && Math.min(...numbers) > 0 && Math.max(...numbers) >= 100 * Math.min(...numbers);
     const scale = (value) => (numeric ? (log ? Math.log10(Number(value)) : Number(value)) : values.indexOf(value));
     const series = new Map();
-    for (const [own, of, n, mean, low, high] of rows) {
-      if (of !== measure.select.value || mean === null) continue;
+    for (const [own, , n, mean, low, high] of left()) {
       const at = (name) => own[columns.indexOf(name)];
-      if (free.some((one) => one.select.value !== EACH && one.select.value !== at(one.name))) continue;
       const label = free.filter((one) => one.select.value === EACH).map((one) => `${one.name}=${at(one.name)}`).join(" ");
       if (!series.has(label)) series.set(label, []);
       series.get(label).push({ x: at(key), mean, low: low ?? mean, high: high ?? mean, n });
@@ -49,10 +77,9 @@
     view.replaceChildren();
     legend.replaceChildren();
     hint.textContent = "Point at a mark for its numbers; or press Tab, then the arrow keys.";
-    if (!points.length) {
-      legend.append("No row has these values.");
-      return;
-    }
+    const [fewest, most] = [Math.min(...points.map(({ n }) => n)), Math.max(...points.map(({ n }) => n))];
+    caption.textContent = `${measure.select.value} by ${key}${fixed.length ? `, of ${fixed.join(", ")}` : ""}: ` +
+      (most > 1 ? `means over ${fewest < most ? `${fewest} to ${most}` : most} seeds; a line is a 95 % interval.` : "one seed each, so there is no interval.");
     const xs = values.map(scale), x0 = Math.min(...xs), x1 = Math.max(...xs);
     let y0 = Math.min(...points.map((point) => point.low)), y1 = Math.max(...points.map((point) => point.high));
     const space = (y1 - y0 || Math.abs(y1) || 1) * 0.06;
@@ -101,6 +128,7 @@
     view.append(svg);
   }
 
-  place.append(controls, view, legend, hint);
+  place.append(controls, caption, legend, hint, view);
+  agree();
   draw();
 }
