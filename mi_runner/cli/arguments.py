@@ -1,12 +1,15 @@
-"""The arguments of the commands about runs that exist: `mi-run ls`, `mi-run diff`."""
+"""The arguments of the commands that are no runs: their parser, its mistakes and its help page."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from mi_runner.config.help_page import WIDTH
 from mi_runner.errors import ConfigError
 from mi_runner.tables import console
 
@@ -21,7 +24,7 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
             add_help=False,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_EightyColumns,
         )
         self.add_argument("--help", action="store_true", help="this page")
 
@@ -37,11 +40,33 @@ class Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(arguments)
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}. Type {self.prog} --help.")
+        raise ConfigError(f"{self.prog}: {near_flag(message, self) or f'{message}.'} Type {self.prog} --help.")
+
+
+def near_flag(message: str, parser: argparse.ArgumentParser) -> str:
+    """Returns what is said of a flag that a parser doesn't know; empty for another mistake.
+
+    Args:
+        message: of the parser.
+    """
+    found = re.match(r"unrecognized arguments: (-\S+)", message)
+    if found is None:
+        return ""
+    typed = found[1].partition("=")[0]
+    flags = [flag for action in parser._actions for flag in action.option_strings]  # no public list
+    near = difflib.get_close_matches(typed, flags, n=1, cutoff=0.5)
+    return f"there is no flag {typed}{f': did you mean {near[0]}?' if near else '.'}"
+
+
+class _EightyColumns(argparse.RawDescriptionHelpFormatter):
+    """Pages as wide as those of `mi-run --help`, on every terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=WIDTH)
 
 
 ADVICE = {
-    "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run to make the first run.",
+    "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run experiment=train to make the first run.",
     "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
 }
 """Command → what to type if there is no such folder."""

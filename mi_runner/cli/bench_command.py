@@ -19,21 +19,28 @@ def parser() -> Parser:
     """Returns the parser of the command's flags."""
     made = Parser(
         "bench",
-        "Judges methods that find circuits on a fixed list of networks, where the best circuit or the truth is known:\n"
-        "a run of experiment=discovery on each network, then leaderboard.csv and pages.",
+        "Judges methods that find circuits on a fixed list of networks, where the best\n"
+        "circuit or the truth is known: a run of experiment=discovery on each network,\n"
+        "then leaderboard.csv and pages.",
         "\n".join(
             [
                 "Options",
                 *lines_of_options("bench.", BenchConfig),
-                "  experiment.methods=[eap,acdc]    the methods; package.module:callable is your own. Runs code!",
-                "  experiment.OPTION, threads, report, figures, output_dir    as for a run of experiment=discovery",
-                "  hydra/launcher=NAME, resume=FOLDER, sweep=FOLDER, plan=true, on_error    as for a sweep",
+                "  experiment.methods=[eap,acdc]   the methods; package.module:callable is your",
+                "                                  own. Runs code!",
+                "  as for a run of experiment=discovery: experiment.OPTION, threads, report,",
+                "  figures, output_dir; as for a sweep: hydra/launcher=NAME, resume=FOLDER,",
+                "  sweep=FOLDER, plan=true, on_error",
                 "",
                 "Examples",
-                "  mi-run bench bench.part=small                         all built-in methods on small networks",
-                "  mi-run bench experiment.methods=[eap,my_module:score] your own method beside EAP",
-                "  mi-run bench resume=outputs/sweeps/bench/v001         goes on with one that was interrupted",
-                "  mi-run bench --vectors FOLDER                         networks and results for other programs",
+                "  all built-in methods on small networks:",
+                "    mi-run bench bench.part=small",
+                "  your own method beside EAP:",
+                "    mi-run bench experiment.methods=[eap,my_module:score]",
+                "  goes on with one that was interrupted:",
+                "    mi-run bench resume=outputs/sweeps/bench/v001",
+                "  networks and results for other programs:",
+                "    mi-run bench --vectors FOLDER",
             ]
         ),
     )

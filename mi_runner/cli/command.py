@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser  # the parser of hydra.main itself; it has no public name
@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__
+from mi_runner.cli.arguments import near_flag
 from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys, registry
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
@@ -89,6 +90,9 @@ def _printed(status: int) -> int:
 
 
 def _command(arguments: list[str], *, is_program: bool) -> int:
+    if not arguments:
+        console.page(help_page([]))
+        return _printed(ExitStatus.DONE)
     if arguments and (command := COMMANDS.get(arguments[0])) is not None:
         return _printed(import_module(command).run(arguments[1:]))
     if arguments and arguments[0].isalpha() and arguments[0] != "all":
@@ -96,7 +100,7 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return _printed(ExitStatus.DONE)
-    parsed = get_args_parser().parse_intermixed_args(arguments)
+    parsed = _flags(arguments)
     for fault in (*registry.PLUGINS.faults, *methods.faults(), *criteria.faults()):
         if fault.what not in parsed.overrides:  # then it is an error
             console.note(f"mi-run: warning: {fault.text}")
@@ -131,6 +135,21 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
         if begins:
             begin_to_load_torch()
         return _run(*_composed(typed), second)
+
+
+def _flags(arguments: Sequence[str]) -> Namespace:
+    """Returns the flags and the overrides of a command.
+
+    Raises:
+        ConfigError: a flag is unknown, or lacks its word.
+    """
+    parser = get_args_parser()
+
+    def mistaken(message: str) -> NoReturn:
+        raise ConfigError(f"{near_flag(message, parser) or f'{message}.'} Type mi-run --help.")
+
+    parser.error = mistaken  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(arguments)
 
 
 def _check_flags(parsed: Namespace) -> None:

@@ -6,6 +6,7 @@ stand in place of CURRENT, a tab, and its meaning. Hydra's own scripts fail on a
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -38,7 +39,8 @@ _mi_run() {
     COMPREPLY=()
     while IFS=$'\t' read -r candidate _; do
         candidate="${candidate#"$prefix"}"
-        case "$candidate" in *[=./,[]) ;; *) candidate+=" " ;; esac
+        # no space behind what goes on: a key, a folder, a list that is still open
+        case "$candidate" in *[=./,[]) ;; *"["*"]") candidate+=" " ;; *"["*) ;; *) candidate+=" " ;; esac
         COMPREPLY+=("$candidate")
     done < <("${words[0]}" --completion words "${words[@]:1}" 2>/dev/null)
 }
@@ -53,7 +55,12 @@ _mi_run() {
     for line in "${(@f)$("${(Q)words[1]}" --completion words "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}"; do
         line="${line%%$'\t'*}"
         [[ -z "$line" ]] && continue
-        case "$line" in *[=./,\[]) unfinished+=("$line") ;; *) complete+=("$line") ;; esac
+        case "$line" in
+            *[=./,\[]) unfinished+=("$line") ;;
+            *\[*\]) complete+=("$line") ;;
+            *\[*) unfinished+=("$line") ;;
+            *) complete+=("$line") ;;
+        esac
     done
     compadd -Q -- "${complete[@]}"
     compadd -Q -S '' -- "${unfinished[@]}"
@@ -80,7 +87,11 @@ COMMANDS = {
     "bench": "judge methods that find circuits on a list of networks",
 }
 
-PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
+PARSERS = {
+    "ls": "mi_runner.cli.ls_command",
+    "diff": "mi_runner.cli.diff_command",
+    "report": "mi_runner.cli.report_command",
+}
 """Commands with options → their modules."""
 
 FLAGS = {
@@ -114,9 +125,17 @@ TAKES_FOLDER = (
 
 NAMED_VALUES = {
     "device": ("auto", "cpu", "cuda"),
+    "experiment.map": ("neurons", "rotation", "revnet"),
+    "dataset.functions": ("XOR", "AND", "OR", "IMP", "NAND", "NOR", "NIMP", "MAJORITY", "PARITY"),
     "bench.networks": tuple(LISTS),
     "bench.families": tuple(dict.fromkeys(family.name for one in LISTS.values() for family in one.families)),
 }
+
+OF_COLUMNS = ("dataset.target_column", "dataset.leave_out", "dataset.categories")
+"""Keys whose values are names of columns of the file in `dataset.path`."""
+
+MOST_BYTES = 1_000_000
+"""Of a table's first line."""
 
 
 @dataclass(frozen=True)
@@ -300,18 +319,52 @@ def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
         return
     kinds = get_args(described.kind) or (described.kind,)
     is_list = any(get_origin(kind) is list for kind in (described.kind, *kinds))
-    elements = [inner for kind in (described.kind, *kinds) if get_origin(kind) is list for inner in get_args(kind)]
-    for kind in elements or kinds:
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            opened = done if "[" in done or not is_list else f"{done}["
-            yield from (Candidate(f"{opened}{member.name}") for member in kind)
-        elif kind is bool and not is_list:
-            yield from (Candidate(f"{done}{word}") for word in ("true", "false"))
-    opened = done if "[" in done else f"{done}["
-    yield from (Candidate(f"{opened if is_list else done}{word}") for word in NAMED_VALUES.get(key, ()))
-    yield from (Candidate(f"{opened}{record.name}", record.sentence) for record in described.records())
+    elements = list(_elements(key, described, before))
+    if is_list:
+        yield from _of_list(elements, typed)
+    else:
+        yield from (Candidate(f"{done}{element.word}", element.meaning) for element in elements)
+    if bool in kinds and not is_list:
+        yield from (Candidate(f"{done}{word}") for word in ("true", "false"))
     if type(None) in kinds and not done:
         yield Candidate("null")
     default = show(described.default)
     if not done and default not in ("...", "null", "true", "false") and not re.search(r"[\s,'\"]", default):
         yield Candidate(default, "default")
+
+
+def _elements(key: str, described: _Key, before: Sequence[str]) -> Iterator[Candidate]:
+    """Yields the values of a key that are known by name, or the elements of its lists."""
+    kinds = get_args(described.kind) or (described.kind,)
+    inner = [kind for of in (described.kind, *kinds) if get_origin(of) is list for kind in get_args(of)]
+    for kind in inner or kinds:
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            yield from (Candidate(member.name) for member in kind)
+    yield from map(Candidate, NAMED_VALUES.get(key, ()))
+    yield from (Candidate(record.name, record.sentence) for record in described.records())
+    if key in OF_COLUMNS:
+        yield from map(Candidate, _columns(before))
+
+
+def _of_list(elements: Sequence[Candidate], typed: str) -> Iterator[Candidate]:
+    """Yields lists with one more element than is typed, none of them twice; behind a whole one a comma and the end."""
+    if typed and not typed.startswith("["):
+        return
+    begin = typed[: max(typed.rfind(","), typed.rfind("[")) + 1] or "["
+    there = begin.strip("[,").split(",")
+    last = typed.removeprefix(begin)
+    yield from (Candidate(f"{begin}{one.word}", one.meaning) for one in elements if one.word not in there)
+    if last in {one.word for one in elements} - {*there}:
+        yield from (Candidate(f"{typed},", "and another"), Candidate(f"{typed}]", "the end"))
+
+
+def _columns(before: Sequence[str]) -> list[str]:
+    """Returns the columns of the CSV file that the words name, those that need no quotes; none without a file."""
+    named = [word.removeprefix("dataset.path=") for word in before if word.startswith("dataset.path=")]
+    try:
+        with Path(named[-1]).expanduser().open(encoding="utf-8-sig", errors="replace") as file:
+            line = file.readline(MOST_BYTES)
+    except (IndexError, OSError):
+        return []
+    separator = max(",;\t|", key=line.count)
+    return [name for name in next(csv.reader([line], delimiter=separator), []) if re.fullmatch(r"[\w.+@%-]+", name)]

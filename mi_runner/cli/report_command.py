@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mi_runner.bench.jobs import BENCH
 from mi_runner.bench.pages import bench_report
+from mi_runner.cli.arguments import Parser
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN
@@ -16,7 +17,20 @@ from mi_runner.sweeps import sweep_report
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.tables import console
 
+EXAMPLES = """\
+example:
+  mi-run report outputs/ablation/mnist-skip/latest
+
+It reads what is in the folders, and runs nothing. It prints each page's path."""
+
 USAGE = "Type mi-run report FOLDER, for example mi-run report outputs/ablation/mnist-skip/latest."
+
+
+def parser() -> Parser:
+    """Returns the parser of this command's arguments."""
+    made = Parser("report", "Writes report.html into the folders of runs, sweeps and benches again.", EXAMPLES)
+    made.add_argument("folders", nargs="*", metavar="FOLDER", help="of a run, a sweep or a bench")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,12 +40,12 @@ def run(arguments: Sequence[str]) -> int:
         ConfigError: no folder is given, or one has no run.
         RunFailed: a report can't be written.
     """
-    if not arguments:
+    asked = parser().parsed(arguments)
+    if asked is None:
+        return ExitStatus.DONE
+    if not asked.folders:
         raise ConfigError(f"report: a folder is missing. {USAGE}")
-    unknown = [argument for argument in arguments if argument.startswith("-")]
-    if unknown:
-        raise ConfigError(f"report: {unknown[0]} is no option of it. {USAGE}")
-    folders = [run_folder.linked(Path(argument).expanduser()) for argument in arguments]
+    folders = [run_folder.linked(Path(typed).expanduser()) for typed in asked.folders]
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: there is no such folder. {USAGE}")

@@ -34,44 +34,44 @@ CHOSEN_BY_EXPERIMENTS = ("dataset", "model")
 EXAMPLES = (
     ("mi-run experiment=ablation model=skip", "what does each part of a network do?"),
     ("mi-run dataset=mod_add training.epochs=2", "train on modular addition"),
-    ("mi-run -m experiment=ablation dataset=mnist01 seed=0,1", "a sweep"),
+    ("mi-run -m dataset=mnist01 seed=0,1", "a sweep: a job for each value"),
 )
-
 
 ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
-    ("mi-run bench bench.part=small", "which method finds the best circuits?"),
+    ("mi-run bench bench.part=small", "which method finds good circuits?"),
 )
 
 TITLE = (
     "mi-run: what does a small neural network really compute?",
     "",
     "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
-    "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
+    "       a config picks a data set, a model and an experiment; the tables are",
+    "       written to a new folder",
 )
 
 END = (
     "Flags",
-    "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
+    "  -m, --multirun        a sweep: every combination of values between commas",
     "  --cfg job             print the config and stop",
     "  --help, --version     a page about the command; the version",
-    "  --help all            every option of every experiment, data set, model and sweep",
+    "  --help all            every option of everything",
     "  --completion SHELL    a script that lets bash, zsh or fish complete commands",
     "  --hydra-help          Hydra's own flags",
     "",
-    "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
-    "             130 Ctrl-C, 143 SIGTERM",
+    "Exit status: 0 done, 1 the run failed, 2 a mistake in the command,",
+    "             3 an expectation not met, 130 Ctrl-C, 143 SIGTERM",
 )
 
-WIDTH = 100
+WIDTH = 80
 """Largest number of characters in a line about an option."""
 
 NAME_WIDTH = max(len(schema.name) for choices in SCHEMAS.values() for schema in choices)
 """Characters of the longest name of a choice."""
 
-MEANING_AT = 43
+MEANING_AT = 34
 """Where the meaning of an option begins."""
 
 
@@ -122,14 +122,14 @@ def _screen() -> list[str]:
     return [
         *(*TITLE, "", *_commands(), *_groups(None, None), ""),
         "More",
-        "  mi-run experiment=iit --help     the options of an experiment, and of its data set and model",
+        "  mi-run experiment=iit --help     its options, and those of its data set and model",
         "  mi-run -m --help                 the options of sweeps",
         *("", *END),
     ]
 
 
 def _commands() -> list[str]:
-    return ["Commands to begin with", *(f"  {typed:<56} {meaning}" for typed, meaning in (*EXAMPLES, *ABOUT_RUNS))]
+    return ["Commands to begin with", *(f"  {typed:<41} {meaning}" for typed, meaning in (*EXAMPLES, *ABOUT_RUNS))]
 
 
 def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
@@ -141,9 +141,10 @@ def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
     """
     lines = ["", "Groups"]
     for group, choices in SCHEMAS.items():
-        for position, schema in enumerate(choices):
+        lines.append(f"  {group}=")
+        for schema in choices:
             mark = "*" if config is not None and schema is chosen(config, group) else " "
-            begin = f"  {group if position == 0 else '':<11}{mark} {schema.name:<{NAME_WIDTH}} "
+            begin = f"  {mark} {schema.name:<{NAME_WIDTH}} "
             origin = f" [{origin}]" if (origin := origin_of(schema)) else ""
             if config is None:
                 most = WIDTH - len(begin) - len(origin)
@@ -198,7 +199,8 @@ def _options_of_sweeps(config: DictConfig, named: Mapping[str, str] | None = Non
     for group, engines in ENGINES.items():
         names = ",".join(engine.name for engine in engines)
         if named is not None and f"hydra/{group}" not in named:
-            lines.append(f"  {f'hydra/{group}=basic':<{MEANING_AT - 3}} or {names}; --help behind one has its options")
+            first, *rest = _wrapped(f"or {names}; --help behind one has its options", MEANING_AT)
+            lines += [f"  hydra/{group}=basic".ljust(MEANING_AT) + first.lstrip(), *rest]
         for engine in engines:
             if named is None or named.get(f"hydra/{group}") == engine.name:
                 lines += ["", *_wrapped(f"With hydra/{group}={engine.name}: {first_line(engine)}", 0)]

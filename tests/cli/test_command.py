@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from mi_runner import __version__
+from mi_runner.cli import command as cli
 from mi_runner.config import composition
 from mi_runner.sweeps import sweep as sweeps
 from tests.conftest import Ended
@@ -175,7 +176,25 @@ def test_a_word_that_is_no_command(word: str, text: str, mi_run: Callable[..., E
 
 def test_an_unknown_flag(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("--foo")
-    assert ended.status == 2 and "unrecognized arguments: --foo" in ended.err
+    assert ended.status == 2 and ended.err == "mi-run: error: there is no flag --foo. Type mi-run --help.\n"
+    for typed, meant in (("--verison", "--version"), ("--mutlirun", "--multirun"), ("--cgf=job", "--cfg")):
+        ended = mi_run("experiment=ablation", typed)
+        assert ended.status == 2 and f": did you mean {meant}? Type mi-run --help.\n" in ended.err
+    ended = mi_run("report", "--hepl")
+    assert ended.status == 2 and "there is no flag --hepl: did you mean --help? Type mi-run report --help." in ended.err
+    assert mi_run("--cfg").err == "mi-run: error: argument --cfg/-c: expected one argument. Type mi-run --help.\n"
+
+
+def test_mi_run_alone_says_how_to_begin_and_runs_nothing(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = mi_run()
+    assert (ended.status, ended.out) == (0, mi_run("--help").out) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [name for name in cli.COMMANDS if name[0] != "-"])
+def test_a_page_of_a_command_fits_eighty_columns(command: str, mi_run: Callable[..., Ended]) -> None:
+    page = mi_run(command, "--help")
+    assert page.status == 0 and f"mi-run {command}" in page.out
+    assert [line for line in page.out.splitlines() if len(line) > 80] == []
 
 
 def test_tables_and_folder_on_standard_output_all_else_on_standard_error(command: Command, tmp_path: Path) -> None:

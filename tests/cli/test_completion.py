@@ -46,6 +46,20 @@ from tests.conftest import Ended
             "experiment=discovery experiment.methods=[eap,a",
             [f"experiment.methods=[eap,{name}" for name in ("acdc", "activation")],
         ),
+        (
+            "experiment=ablation experiment.methods=[zero",
+            [f"experiment.methods=[zero{end}" for end in ("", ",", "]")],
+        ),
+        (
+            "experiment=ablation experiment.methods=[zero,",
+            [f"experiment.methods=[zero,{m}" for m in ("mean", "resample")],
+        ),
+        ("experiment=discovery experiment.methods=eap,", []),
+        ("experiment=das experiment.map=[rotation,re", ["experiment.map=[rotation,revnet"]),
+        ("dataset=logic dataset.functions=[XOR,N", [f"dataset.functions=[XOR,{f}" for f in ("NAND", "NIMP", "NOR")]),
+        ("dataset=table dataset.path=t.csv dataset.target_column=w", ["dataset.target_column=well"]),
+        ("dataset=table dataset.path=t.csv dataset.leave_out=[age,", ["dataset.leave_out=[age,well"]),
+        ("dataset=table dataset.path=missing.csv dataset.target_column=w", []),
         ("plan=", ["plan=true", "plan=false"]),
         ("dataset.limit=", ["dataset.limit=null"]),
         ("training.epochs=", ["training.epochs=3"]),
@@ -89,6 +103,7 @@ def test_the_words_that_may_come_next(
 ) -> None:
     (tmp_path / "weights/inner").mkdir(parents=True)
     (tmp_path / "weights.pt").touch()
+    (tmp_path / "t.csv").write_text("\ufeffage,a dose,well\n1,2,3\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     *before, current = line.split(" ")
     assert sorted(candidate.word for candidate in candidates(before, current)) == sorted(words)
@@ -127,6 +142,8 @@ LINES = {
     "training.opt": "training.optimizer=",
     "experiment=iit dataset.th": "dataset.threshold=",
     "checkpoint=wei": "checkpoint=weights/",
+    "experiment=ablation experiment.methods=[zero,m": "experiment.methods=[zero,mean",
+    "experiment=ablation experiment.methods=[zero,mean,res": "experiment.methods=[zero,mean,resample",
 }
 """What is typed → what the last word becomes at the Tab."""
 

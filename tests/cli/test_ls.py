@@ -172,7 +172,7 @@ def test_the_table_says_what_it_leaves_out(mi_run: Callable[..., Ended]) -> None
         (["--limit", "0"], "--limit 0: must be 1 or more"),
         (["--limit", "few"], "argument --limit: invalid int value: 'few'. Type mi-run ls --help."),
         (["--format", "xml"], "invalid choice: 'xml' (choose from"),
-        (["--sorted", "seed"], "unrecognized arguments: --sorted"),
+        (["--sorted", "seed"], "there is no flag --sorted: did you mean --sort? Type mi-run ls --help."),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_type(

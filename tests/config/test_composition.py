@@ -136,7 +136,7 @@ def test_help_of_discovery_says_what_each_method_does() -> None:
         assert f" {method.name}: {method.sentence}" in words
 
 
-def test_lines_of_options_fit_a_hundred_columns() -> None:
+def test_lines_of_options_fit_eighty_columns() -> None:
     for page in (whole_page([]), help_page(["experiment=circuits"])):
         long = [line for line in page.splitlines() if len(line) > WIDTH]
         assert all(re.fullmatch(r"  \S+", line) for line in long), long  # a value that can't be broken

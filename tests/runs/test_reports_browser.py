@@ -79,7 +79,7 @@ def test_tables_sort_and_filter(runs: Runs, browser: Browser) -> None:
     field.send_keys("resample")
     left = len(browser.run(COLUMN.format(0)))
     assert 0 < left < len(before)
-    assert browser.run("return document.querySelector('[data-count]').textContent").startswith(f"{left} of ")
+    assert browser.run("return document.querySelector('#tables [data-count]').textContent").startswith(f"{left} of ")
 
 
 def test_dark_colours_follow_the_system_and_the_button(runs: Runs, browser: Browser) -> None:
