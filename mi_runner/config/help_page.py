@@ -109,7 +109,7 @@ def whole_page(overrides: Sequence[str]) -> str:
     alone = compose_untyped(())
     config = compose_untyped(overrides) if overrides else alone
     lines = [*TITLE, "", *_commands(), *_groups(config, alone)]
-    lines += ["  (*: the choice of this command; the command line can change what an experiment sets)"]
+    lines += _wrapped("(*: the choice of this command; the command line can change what an experiment sets)", 2)
     lines += _options_of_every_run(config)
     for group, choices in SCHEMAS.items():
         for schema in choices:
@@ -122,7 +122,7 @@ def _screen() -> list[str]:
     return [
         *(*TITLE, "", *_commands(), *_groups(None, None), ""),
         "More",
-        "  mi-run experiment=iit --help     its options, and those of its data set and model",
+        "  mi-run experiment=iit --help     its options, its data set's and its model's",
         "  mi-run -m --help                 the options of sweeps",
         *("", *END),
     ]

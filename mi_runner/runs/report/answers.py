@@ -66,7 +66,8 @@ def answers(
         keys: of each table the columns that name its rows.
     """
     names = sorted(metrics, key=lambda name: (name != headline, name.endswith(LATER)))
-    above = {name: _above(name, metrics, headline) or _measure(name, metrics) for name in names}
+    nearest = {name: _above(name, metrics, headline) or _measure(name, metrics) for name in names}
+    above = {name: nearest.get(of or "") or of for name, of in nearest.items()}  # a/0/twin is below a, as a/0 is
     first = list(dict.fromkeys(above[name] or name for name in names if above[name] not in metrics))
     if tables and (printed := {name for name in first if name not in metrics} & set(tables[0].columns)):
         first = [name for name in first if name in metrics or name in printed]
