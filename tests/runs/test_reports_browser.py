@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -292,3 +293,80 @@ def test_a_circuit_is_picked_by_a_criterion_or_by_its_bits(runs: Runs, browser: 
     assert browser.run(status) == "circuit 0 is not on this page; circuits.parquet has all"
     browser.run(choose, "[data-part]", "1")
     assert browser.run(status) == "" and browser.run(said).startswith("circuit ") and browser.said() == []
+
+
+CHOOSE = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))"
+
+
+def test_no_choice_of_a_sweep_leads_to_an_empty_picture(sweep: Path, browser: Browser, tmp_path: Path) -> None:
+    """Two experiments have rows with different names, so most combinations of names have no row."""
+    options = ("dataset=ellipses", "dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
+    mixed = commanded(
+        tmp_path / "mixed", "-m", "experiment=train,ablation", *options, "dataset.target=class", "seed=0,1"
+    )
+    for folder in (sweep, mixed):
+        browser.open(folder / REPORT)
+        drawn = pictures_of_sweep(browser)
+        assert browser.run("return document.querySelectorAll('#sweep [data-point]').length") > (folder == sweep)
+        for label in ["measure", "along", *(of["name"] for of in drawn["names"])]:
+            select = browser.driver.find_element("css selector", f"[data-choice='{label}']")
+            for value in browser.run(
+                "return [...arguments[0].options].filter((one) => !one.disabled).map((one) => one.value)", select
+            ):
+                browser.run(CHOOSE, select, value)
+                assert browser.run("return document.querySelectorAll('#sweep [data-point]').length") > 0, (label, value)
+                assert browser.run("return arguments[0].value", select) == value
+                said = browser.run("return document.querySelector('[data-caption]').textContent")
+                measure, along = (
+                    browser.run(f"return document.querySelector('[data-choice={name}]').value")
+                    for name in ("measure", "along")
+                )
+                assert said.startswith(f"{measure} by {along}")
+        assert browser.said() == []
+
+
+def pictures_of_sweep(browser: Browser) -> dict[str, Any]:
+    """What the picture of the open page draws."""
+    content: dict[str, Any] = browser.run("return JSON.parse(document.getElementById('data-sweep').textContent)")
+    return content
+
+
+def test_on_a_narrow_screen_a_table_begins_with_a_name_and_its_number(
+    runs: Runs, sweep: Path, browser: Browser
+) -> None:
+    seen = (
+        "return [...arguments[0].querySelectorAll('tr')].map((row) => [...row.cells]"
+        ".filter((cell) => getComputedStyle(cell).display !== 'none').map((cell) => cell.textContent.trim()))"
+    )
+    for folder, place, narrow, wide in (
+        (runs["ablation"], "#tables .table", ["target", "accuracy"], ["target", "role", "kind", "method"]),
+        (runs["discovery"], "#answer .table", ["method", "smallest_valid"], ["method", "ablation", "smallest_valid"]),
+        (sweep, "#tables .table:last-child", ["training.learning_rate", "accuracy"], None),
+    ):
+        browser.open(folder / REPORT, width=380)
+        table = browser.driver.find_element("css selector", place)
+        before = browser.run(seen, table)
+        assert before[0][:2] == narrow and len(before) > 2
+        if wide is not None:  # the other names stand in the first cell
+            assert browser.run("return arguments[0].querySelector('tbody th').dataset.rest", table)
+        browser.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        after = browser.run(seen, table)
+        assert wide is None or after[0][: len(wide)] == wide
+        lead = after[0].index(narrow[1])
+        assert [row[1] for row in before] == [row[lead] for row in after]
+
+
+def test_a_hint_covers_no_picture(runs: Runs, browser: Browser) -> None:
+    overlap = (
+        "const box = (one) => one.getBoundingClientRect(), hint = box(document.querySelector('.hint'));"
+        "return [...document.querySelectorAll('.widget svg')].filter((one) => "
+        "box(one).top < hint.bottom - 1 && hint.top < box(one).bottom - 1).length"
+    )
+    for name in ("circuits", "discovery", "ablation", "criteria"):
+        for width in (380, 1200):
+            browser.open(runs[name] / REPORT, width=width)
+            browser.run("document.querySelector('.widget svg').scrollIntoView()")
+            assert browser.run(overlap) == 0, (name, width)
