@@ -82,6 +82,22 @@ def test_other_names_or_a_single_measure_stay_beside_their_number() -> None:
     ]
 
 
+def test_numbers_that_describe_another_stay_beside_it() -> None:
+    ends = {f"_{end}": value for end, value in {"sd": 0.1, "low": 0.4, "high": 0.6, "min": 0.2, "max": 0.9}.items()}
+    metrics: Metrics = {f"{measure}{end}": value for measure in ("a", "b") for end, value in {"": 0.5, **ends}.items()}
+    alone, shared = shown(metrics)
+    assert shared == [] and [answer.interval for answer in alone] == ["0.4000 to 0.6000"] * 2
+    assert [[other.name for other in answer.compared] for answer in alone] == [["sd", "min", "max"]] * 2
+
+
+def test_one_control_of_four_measures_is_a_table_and_of_three_is_none() -> None:
+    metrics: Metrics = {f"{name}{end}": 1.0 for name in "abcd" for end in ("", "/untrained")}
+    _, (table,) = shown(metrics)
+    assert texts(table) == [[THIS_RUN, *["1.0000"] * 4], ["untrained", *["1.0000"] * 4]]
+    del metrics["d/untrained"]
+    assert shown(metrics)[1] == []
+
+
 def test_many_names_are_shortened_with_the_number_of_the_others() -> None:
     single: Metrics = {"a": 1.0, **{f"a/{n}": 1.0 for n in range(70)}}
     (answer,), shared = shown(single)

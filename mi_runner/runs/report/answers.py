@@ -73,7 +73,8 @@ def answers(
         first = [name for name in first if name in metrics or name in printed]
     made = []
     for name in first[:MOST_ANSWERS]:
-        below = [other for other in names if above[other] == name]
+        ends = (f"{name}_low", f"{name}_high")  # its interval says them
+        below = [other for other in names if above[other] == name and not (other in ends and {*ends} <= {*names})]
         compared = [
             _answer(other, _end(other, name), metrics[other], metrics, declared, tables, keys)
             for other in below[:MOST_SHARED]

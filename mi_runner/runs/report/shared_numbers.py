@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from mi_runner.runs.report.answers import Answer
+from mi_runner.runs.report.answers import LATER, Answer
 from mi_runner.runs.report.tables import Bar, Cell, Content, Heading, Table
 from mi_runner.tables.declaration import Declarations
 
 THIS_RUN = "this run"
 """The name of the numbers of the whole run, among those of its parts."""
 
-FEWEST_NAMES = 2
-"""Of fewer, the numbers of a measure stand beside its own."""
+FEWEST_NUMBERS = 4
+"""Of fewer, those of names and measures together, the numbers stand beside that of their measure."""
+
+DESCRIBES = frozenset(end.removeprefix("_") for end in LATER)
+"""Names of numbers that describe the one beside which they stand."""
 
 Keyed = tuple[str, Content, Sequence[str]]
 """A table's name, its rows, and the columns that name them."""
@@ -31,10 +34,10 @@ def gathered(
     """
     groups: dict[tuple[str, ...], list[Answer]] = {}
     for answer in found:
-        names = tuple(other.name for other in answer.compared)
-        if len(names) >= FEWEST_NAMES:
-            groups.setdefault(tuple(sorted(names)), []).append(answer)
-    together = [group for group in groups.values() if len(group) > 1]
+        names = tuple(sorted(other.name for other in answer.compared))
+        if not DESCRIBES & {*names}:
+            groups.setdefault(names, []).append(answer)
+    together = [group for names, group in groups.items() if _are_many(len(names), len(group))]
     inside = {answer.name for group in together for answer in group}
     alone = [
         replace(answer, compared=(), n_left_out=0) if answer.name in inside else answer.shortened
@@ -42,6 +45,10 @@ def gathered(
         if answer.name not in inside or answer.value
     ]
     return alone, [_table(group, declared, tables) for group in together]
+
+
+def _are_many(n_names: int, n_measures: int) -> bool:
+    return n_names > 0 and n_measures > 1 and n_names * n_measures >= FEWEST_NUMBERS
 
 
 def _table(group: Sequence[Answer], declared: Declarations, tables: Sequence[Keyed]) -> Table:
