@@ -476,7 +476,7 @@ def test_an_old_folder_gets_a_page_without_torch(runs: Runs, tmp_path: Path) -> 
         ((), "report: a folder is missing. Type mi-run report FOLDER"),
         (("nowhere",), "nowhere: there is no such folder."),
         (("empty",), "empty: it has no run.json and no sweep.json, so it isn't the folder of a run or sweep. "),
-        (("-x",), "report: -x is no option of it."),
+        (("-x",), "there is no flag -x. Type mi-run report --help."),
     ],
 )
 def test_mistakes_of_the_command_say_what_to_type(arguments: tuple[str, ...], text: str, mi_run: MiRun) -> None:
