@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from mi_runner.bench.networks import LISTS
+from mi_runner.cli.pipeline import FOLDER_FILE, PRINT, PRINTED
 from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
@@ -87,6 +88,8 @@ FLAGS = {
     "-m": "a sweep",
     "--multirun": "a sweep",
     "--cfg": "print the config and stop",
+    PRINT: "standard output has the folder, metrics or json alone",
+    FOLDER_FILE: "a file that gets the folder's path",
     "--config-dir": "a folder with further configs",
     "--help": "options",
     "--version": "the version",
@@ -96,7 +99,7 @@ FLAGS = {
 BENCH_FLAGS = {"--help": "options", "--vectors": "write networks and results for other programs into a folder"}
 """Flags of `mi-run bench`."""
 
-AFTER = {"--cfg": ("job", "hydra", "all"), "--help": ("all",), "--completion": tuple(SCRIPTS)}
+AFTER = {"--cfg": ("job", "hydra", "all"), PRINT: tuple(PRINTED), "--help": ("all",), "--completion": tuple(SCRIPTS)}
 """Flag → the words that may follow it."""
 
 TAKES_FOLDER = (
@@ -109,6 +112,7 @@ TAKES_FOLDER = (
     "dataset.root",
     "--config-dir",
     "--vectors",
+    FOLDER_FILE,
 )
 """Keys and flags whose values are folders or files."""
 

@@ -55,6 +55,8 @@ TITLE = (
 END = (
     "Flags",
     "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
+    "  --print WHAT          standard output has folder, metrics or json alone",
+    "  --folder-file FILE    a file that gets the folder's path",
     "  --cfg job             print the config and stop",
     "  --help, --version     a page about the command; the version",
     "  --help all            every option of every experiment, data set, model and sweep",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -148,6 +149,14 @@ def test_expectations(mi_run: MiRun) -> None:
     assert unknown.status == 2 and "no summary metric is named 'acuracy'. Did you mean accuracy" in unknown.err
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
     assert sweep.status == 3
+    cases = ElementTree.parse(ended.folder / "expectations.xml").findall(".//testcase")
+    names = [(case.get("name"), case.get("classname")) for case in cases]
+    group = f"train.{ended.record['dataset']}-{ended.record['model']}"
+    assert names == [("accuracy > 1", group), ("loss < 1000", group)]
+    failures = [[failure.get("message") for failure in case.iter("failure")] for case in cases]
+    assert failures == [ended.record["expect_not_met"], []]
+    assert "expectations.xml" in ended.record["files"]
+    assert "expectations.xml" not in mi_run(*TINY).record["files"]
     mistake = mi_run(*TINY, "expect={accuracy: high}")
     assert mistake.status == 2 and "is not a bound" in mistake.err
 
