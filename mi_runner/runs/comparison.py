@@ -268,7 +268,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], rule: Rule, m
 
 
 def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Mapping[str, Tested]:
-    """Judges the numbers of the summary of two runs, but for times, and returns the tests that they have.
+    """Notes which numbers of the summary of two runs differ, and count; returns the tests that they have.
 
     Args:
         excuse: why a difference without a bound and a test doesn't count; empty: it counts.
