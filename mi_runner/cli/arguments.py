@@ -42,6 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 ADVICE = {
     "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run to make the first run.",
+    "rm": "Type mi-run rm FOLDER with the folder of a run or sweep; mi-run ls lists them.",
     "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
 }
 """Command → what to type if there is no such folder."""

@@ -21,7 +21,7 @@ from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
 from mi_runner.config.registry import ENGINES, SCHEMAS
-from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.tables import console
@@ -78,10 +78,11 @@ COMMANDS = {
     "ls": "list runs and sweeps",
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
+    "rm": "remove runs and sweeps",
     "bench": "judge methods that find circuits on a list of networks",
 }
 
-PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
+PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command", "rm": "mi_runner.cli.rm_command"}
 """Commands with options → their modules."""
 
 FLAGS = {
@@ -248,7 +249,7 @@ class _Key:
 
 def _keys(before: Sequence[str]) -> dict[str, _Key]:
     """Returns every key that a command may have, without the groups' own."""
-    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.")
+    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.") | _fields(LabelsConfig, "run.")
     for group, schema in _chosen(before).items():
         keys |= _fields(schema, f"{group}.")
     if not _is_bench(before):

@@ -23,7 +23,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
-from mi_runner.config.run_schema import SWEEP_KEYS
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.runs.judged import Difference, Judged, Rule, Tested, Tolerance, judged
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 OF_TRAINING = frozenset({"history", "ordinary_training"})
 """Tables that a run has only if it trained the network itself, and did not find it in the model store."""
 
-NOT_COMPARED = frozenset({"output_dir", "report", "figures", *SWEEP_KEYS})
+NOT_COMPARED = frozenset({"output_dir", "report", "figures", *LABELS, *SWEEP_KEYS})
 """Config keys in which runs may differ without a difference in anything."""
 
 MOST_RUNS = len(ascii_uppercase)

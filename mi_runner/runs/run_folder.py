@@ -285,8 +285,28 @@ class RunFolder:
 
         Call it when this run is done.
         """
-        point_link(self.path.parent, LATEST, _is_done)
-        point_link(self.path.parent, PASSED, _has_passed)
+        point_links(self.path.parent)
+
+
+def point_links(parent: Path) -> None:
+    """Links `latest` and `passed` of a folder of runs to the newest versions that count; see `point_link`.
+
+    Raises:
+        OSError: a link is the user's own, or the folder can't be written.
+    """
+    point_link(parent, LATEST, _is_done)
+    point_link(parent, PASSED, _has_passed)
+
+
+def remove_dangling(parent: Path) -> None:
+    """Removes the links of `point_link` to versions that are gone.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    for name in (LATEST, PASSED):
+        if _is_ours(link := parent / name) and not link.exists():
+            link.unlink()
 
 
 def _is_done(folder: Path) -> bool:

@@ -72,6 +72,12 @@ def page(text: str) -> None:
     (streams.err if _is_turned() else streams.out)(f"{escaped(text)}\n")
 
 
+def confirmed(question: str) -> bool:
+    """Returns whether the user answers a question on standard error with y or yes."""
+    streams.err(f"{escaped(question)} [y/N] ")
+    return sys.stdin is not None and sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def last_line(path: str) -> None:
     """Prints the folder's path alone on a line, for scripts: `folder=$(mi-run ... | tail -n 1)`.
 

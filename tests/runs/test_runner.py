@@ -161,6 +161,27 @@ def test_expectations(mi_run: MiRun) -> None:
     assert mistake.status == 2 and "is not a bound" in mistake.err
 
 
+def test_what_a_run_is_called_changes_no_figure_and_no_hash(mi_run: MiRun) -> None:
+    plain = mi_run(*TINY)
+    labels = ("run.name=first", "run.tags=[paper,2026]", 'run.note="of Monday, again"')
+    named = mi_run(*TINY, *labels, "report=true")
+    config = named.record["config"]
+    assert [config[f"run.{key}"] for key in ("name", "tags", "note")] == [
+        "first",
+        ["paper", "2026"],
+        "of Monday, again",
+    ]
+    assert named.record["config_hash"] == plain.record["config_hash"]
+    assert named.record["checkpoint"]["from"] == "model store" and named.record["metrics"] == plain.record["metrics"]
+    page = (named.folder / "report.html").read_text()
+    facts = page[page.index('<dl class="facts">') :]
+    assert "<dt>name</dt><dd>first</dd>" in facts and "<dt>tags</dt><dd>paper, 2026</dd>" in facts
+    assert "<dt>note</dt><dd>of Monday, again</dd>" in facts and ">run.name<" not in page
+    assert mi_run("diff", str(plain.folder), str(named.folder)).out.startswith("equal in ")
+    mistake = mi_run(*TINY, "run.tags=paper")
+    assert mistake.status == 2 and "run.tags=paper: must be a list of names: type 'run.tags=[paper]'" in mistake.err
+
+
 def test_expectations_of_a_class_and_with_several_bounds(mi_run: MiRun) -> None:
     ended = mi_run(*TINY, 'expect={accuracy: [">=0", "<=1"], accuracy/1: [">=0", ">1"]}')
     metrics = ended.record["metrics"]
