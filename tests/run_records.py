@@ -29,6 +29,10 @@ def write_sweep(folder: Path, jobs: dict[str, list[Any]], **changes: Any) -> Pat
     """A sweep's folder with a job for each value of the swept keys, which are listed side by side."""
     folder.mkdir(parents=True)
     listed = [dict(zip(jobs, values, strict=True)) for values in zip(*jobs.values(), strict=True)]
-    plan = {"jobs": [{"number": number, "swept": swept} for number, swept in enumerate(listed)], "command": "mi-run -m"}
+    jobs_of_plan = [
+        {"number": number, "overrides": [], "swept": swept, "config_hash": ""} for number, swept in enumerate(listed)
+    ]
+    plan: dict[str, Any] = {"jobs": jobs_of_plan, "command": "mi-run -m"}
+    plan |= {"overrides": [], "base": {}, "code": "", "left_out": []}
     (folder / "sweep.json").write_text(json.dumps({"schema_version": 1, "swept": list(jobs), **plan, **changes}))
     return folder

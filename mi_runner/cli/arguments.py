@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -21,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"mi-run {command}",
             description=description,
-            epilog=epilog,
+            epilog=fitted(epilog),
             add_help=False,
             allow_abbrev=False,
             formatter_class=_EightyColumns,
@@ -58,6 +60,56 @@ def near_flag(message: str, parser: argparse.ArgumentParser) -> str:
     return f"there is no flag {typed}{f': did you mean {near[0]}?' if near else '.'}"
 
 
+def fitted(text: str) -> str:
+    """Returns a text whose lines are at most `WIDTH` long: long paragraphs are filled again, long commands continued.
+
+    A paragraph is lines with the same indent, one after the other; what fits stays as it is.
+    """
+    filled = []
+    for indent, group in itertools.groupby(
+        text.splitlines(), lambda line: (_indent(line), _is_command(line), not line)
+    ):
+        lines = list(group)
+        if all(len(line) <= WIDTH for line in lines):
+            filled += lines
+        elif indent[1]:
+            filled += [part for line in lines for part in _continued(line)]
+        else:
+            filled += textwrap.wrap(
+                " ".join(line.strip() for line in lines),
+                WIDTH,
+                initial_indent=indent[0],
+                subsequent_indent=indent[0],
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return "\n".join(filled)
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _is_command(line: str) -> bool:
+    return line.lstrip().startswith("mi-run ")
+
+
+def _continued(line: str) -> list[str]:
+    """Returns a command in lines, all but the last with a backslash behind them, as a shell takes them."""
+    if len(line) <= WIDTH:
+        return [line]
+    indent = _indent(line)
+    parts = textwrap.wrap(
+        line.strip(),
+        WIDTH - 2,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [*(f"{part} \\" for part in parts[:-1]), parts[-1]]
+
+
 class _EightyColumns(argparse.RawDescriptionHelpFormatter):
     """Pages as wide as those of `mi-run --help`, on every terminal."""
 
@@ -67,6 +119,7 @@ class _EightyColumns(argparse.RawDescriptionHelpFormatter):
 
 ADVICE = {
     "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run experiment=train to make the first run.",
+    "rm": "Type mi-run rm FOLDER with the folder of a run or sweep; mi-run ls lists them.",
     "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
 }
 """Command → what to type if there is no such folder."""

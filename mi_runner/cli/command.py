@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__
+from mi_runner.cli import pipeline
 from mi_runner.cli.arguments import near_flag
 from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys, registry
 from mi_runner.config.help_page import help_page, whole_page
@@ -39,6 +40,7 @@ COMMANDS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
     "report": "mi_runner.cli.report_command",
+    "rm": "mi_runner.cli.rm_command",
     "bench": "mi_runner.cli.bench_command",
     "--completion": "mi_runner.cli.completion",
 }
@@ -97,6 +99,7 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
         return _printed(import_module(command).run(arguments[1:]))
     if arguments and arguments[0].isalpha() and arguments[0] != "all":
         raise ConfigError(explanations.not_a_command(arguments[0], [name for name in COMMANDS if name.isalpha()]))
+    asked, arguments = pipeline.split(arguments)
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return _printed(ExitStatus.DONE)
@@ -115,13 +118,16 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
         console.page(whole_page(others) if "all" in overrides else help_page(typed, is_sweep=_is_sweep(parsed)))
         return _printed(ExitStatus.DONE)
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    is_plan = any(word.partition("=")[0] == "plan" and _has_value(word) for word in overrides)
+    pipeline.check(asked, "plan=true" if is_plan else "a flag of Hydra's that prints" if prints_only else "")
     _check_flags(parsed)
     hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
     hydra_composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
         from mi_runner.sweeps import sweep as sweeps
 
-        return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
+        with pipeline.answered(asked):
+            return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
     if prints_only or parsed.resolve:
         hydra_composition.check_folders([] if parsed.shell_completion else overrides)
         _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
@@ -131,7 +137,8 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
     memory.take_large_pages()
     # A mistake is answered at once: nothing is begun where one is likely.
     begins = is_program and hydra_composition.name_what_there_is(overrides)
-    with second_process.begun() if begins else nullcontext() as second:  # before there is a thread
+    # Before there is a thread.
+    with pipeline.answered(asked), second_process.begun() if begins else nullcontext() as second:
         if begins:
             begin_to_load_torch()
         return _run(*_composed(typed), second)
@@ -178,9 +185,13 @@ def _with_folder(overrides: Sequence[str], folder: str | None) -> list[str]:
 
 def _is_sweep(parsed: Namespace) -> bool:
     """Returns whether the command is about a sweep."""
-    asked = [part.partition("=") for part in parsed.overrides]
-    keys = [key for key, _, value in asked if value not in ("", "null", "false", "False")]
+    keys = [word.partition("=")[0] for word in parsed.overrides if _has_value(word)]
     return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
+
+
+def _has_value(override: str) -> bool:
+    """Returns whether an override turns something on."""
+    return override.partition("=")[2] not in ("", "null", "false", "False")
 
 
 @environment.refused()

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from mi_runner.bench.networks import LISTS
+from mi_runner.cli.pipeline import FOLDER_FILE, PRINT, PRINTED
 from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
 from mi_runner.config.registry import ENGINES, SCHEMAS
-from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.tables import console
@@ -84,12 +85,14 @@ COMMANDS = {
     "ls": "list runs and sweeps",
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
+    "rm": "remove runs and sweeps",
     "bench": "judge methods that find circuits on a list of networks",
 }
 
 PARSERS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
+    "rm": "mi_runner.cli.rm_command",
     "report": "mi_runner.cli.report_command",
 }
 """Commands with options → their modules."""
@@ -98,6 +101,8 @@ FLAGS = {
     "-m": "a sweep",
     "--multirun": "a sweep",
     "--cfg": "print the config and stop",
+    PRINT: "standard output has the folder, metrics or json alone",
+    FOLDER_FILE: "a file that gets the folder's path",
     "--config-dir": "a folder with further configs",
     "--help": "options",
     "--version": "the version",
@@ -107,7 +112,7 @@ FLAGS = {
 BENCH_FLAGS = {"--help": "options", "--vectors": "write networks and results for other programs into a folder"}
 """Flags of `mi-run bench`."""
 
-AFTER = {"--cfg": ("job", "hydra", "all"), "--help": ("all",), "--completion": tuple(SCRIPTS)}
+AFTER = {"--cfg": ("job", "hydra", "all"), PRINT: tuple(PRINTED), "--help": ("all",), "--completion": tuple(SCRIPTS)}
 """Flag → the words that may follow it."""
 
 TAKES_FOLDER = (
@@ -120,6 +125,7 @@ TAKES_FOLDER = (
     "dataset.root",
     "--config-dir",
     "--vectors",
+    FOLDER_FILE,
 )
 """Keys and flags whose values are folders or files."""
 
@@ -263,7 +269,7 @@ class _Key:
 
 def _keys(before: Sequence[str]) -> dict[str, _Key]:
     """Returns every key that a command may have, without the groups' own."""
-    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.")
+    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.") | _fields(LabelsConfig, "run.")
     for group, schema in _chosen(before).items():
         keys |= _fields(schema, f"{group}.")
     if not _is_bench(before):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.cli.diff_formats import github, junit, verdict
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
-from mi_runner.runs.comparison import Comparison, Section, Tolerance, compare
+from mi_runner.runs.comparison import Comparison, Section, compare
+from mi_runner.runs.judged import Tolerance
 from mi_runner.runs.run_folder import RECORD, is_word, linked
 from mi_runner.runs.saved_runs import Saved
 from mi_runner.tables import console
 
-FORMATS = ("table", "markdown", "json")
+FORMATS = ("table", "markdown", "json", "junit", "github")
 
 MOST_ROWS = {"table": 10, "markdown": 30}
 """Rows of a section; of more, those that matter most. `--all` and JSON have all."""
@@ -27,13 +30,21 @@ examples:
   mi-run diff outputs/sweeps/train/v001 outputs/sweeps/train/v002 --format markdown
   mi-run diff reference outputs/train/mnist-mlp/latest --tolerance 1e-6
   mi-run diff outputs/train/mnist-mlp/passed latest --tolerance accuracy=0.01 --tolerance loss=0.1
+  mi-run diff outputs/train/mnist-mlp/passed latest --p 0.01 --tolerance 0.05 --format github
 
 words for the versions of a folder, in place of v001:
   latest, the newest that is done; passed, the newest that met its expectations; previous, the one before latest;
   latest~2, the one before that. A word alone belongs to the folder beside it, or to that of the newest run in outputs.
 
+does a difference count?
+  A metric with a bound, --tolerance METRIC=X, differs beyond it. One with a paired test differs if p is below 0.05, or
+  --p: accuracy and loss on the same test examples (both runs have predictions), or any measure over two seeds or more.
+  One without differs if it differs at all, or beyond --tolerance X, which without --p holds for those with a test, too.
+  Rows of tables count unless a test says that the two networks differ by chance. What is of another machine
+  (processor, threads, libraries) and has no test and no bound is said, and doesn't count.
+
 exit status:
-  0: no metric differs, 1: one does, or one side alone has a metric, row, table or job, 2: a mistake in the command.
+  0: no difference counts, 1: one does, or one side alone has a metric, table or job, 2: a mistake in the command.
   A metric is a number of the summary, or a measure in a table; times are none."""
 
 
@@ -48,7 +59,17 @@ def parser() -> Parser:
         metavar="[METRIC=]X",
         help="numbers that differ by at most X are equal; above 1, by X times the larger; may be given several times",
     )
-    made.add_argument("--format", choices=FORMATS, default="table", help="json has all rows and digits")
+    made.add_argument(
+        "--p",
+        metavar="X",
+        help="a difference with a paired test counts if its p is below X; 0.05 by default, without --tolerance X",
+    )
+    made.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="json has all rows and digits; junit a test case for each metric; github annotations of a workflow",
+    )
     made.add_argument(
         "--all", action="store_true", help=f"all rows; otherwise the {MOST_ROWS['table']} of a table that matter most"
     )
@@ -66,22 +87,47 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.DONE
     if len(asked.folders) < 2:
         raise ConfigError("diff: two folders are needed, or more. Type mi-run diff FOLDER FOLDER ...")
-    tolerance = tolerance_of(asked.tolerance)
-    found = compare([_saved(typed) for typed in with_folders(asked.folders)], tolerance=tolerance)
+    tolerance, level = tolerance_of(asked.tolerance), level_of(asked.p)
+    found = compare([_saved(typed) for typed in with_folders(asked.folders)], tolerance=tolerance, p=level)
     if asked.format == "json":
-        sections = [_as_json(section) for section in found.sections]
-        console.page(
-            json.dumps({"differs": found.differs, "sections": _finite(sections)}, ensure_ascii=False, indent=1)
-        )
+        console.page(_as_json(found))
     elif asked.format == "markdown":
         console.page(markdown(found, MOST_ROWS["markdown"] if not asked.all else None))
+    elif asked.format == "junit":
+        console.page(junit(found))
+    elif asked.format == "github":
+        console.page(github(found))
     else:
-        for section in _shown(found, everything=asked.all):
-            _print(section, MOST_ROWS["table"] if not asked.all else None)
-        if text := _details(found, everything=asked.all):
-            console.page(f"({text})\n")
-        console.page(_verdict(found))
+        _print(found, everything=asked.all)
     return ExitStatus.FAILED if found.differs else ExitStatus.DONE
+
+
+def _print(found: Comparison, *, everything: bool) -> None:
+    for line in found.said:
+        console.page(f"{line}.\n")
+    if not found.equal or everything:
+        for section in _shown(found, everything=everything):
+            _print_section(section, MOST_ROWS["table"] if not everything else None)
+        if text := _details(found, everything=everything):
+            console.page(f"({text})\n")
+    console.page(verdict(found))
+
+
+def level_of(typed: str | None) -> float | None:
+    """Returns the level of `--p`; None if it isn't typed.
+
+    Raises:
+        ConfigError: it is no number above 0 and at most 1.
+    """
+    if typed is None:
+        return None
+    try:
+        level = float(typed)
+    except ValueError:
+        level = math.nan
+    if not 0 < level <= 1:
+        raise ConfigError(f"--p {typed}: type a number above 0 and at most 1, such as 0.01.")
+    return level
 
 
 def tolerance_of(typed: Sequence[str]) -> Tolerance:
@@ -90,7 +136,8 @@ def tolerance_of(typed: Sequence[str]) -> Tolerance:
     Raises:
         ConfigError: one is no number from 0 on.
     """
-    every, by_metric = 0.0, {}
+    every: float | None = None
+    by_metric = {}
     for text in typed:
         metric, _, number = text.rpartition("=")
         try:
@@ -142,9 +189,23 @@ def _saved(typed: str) -> Saved:
     return saved
 
 
-def _as_json(section: Section) -> dict[str, Any]:
-    answer = {"answer": section.answer} if section.answer else {}
-    return {"title": section.title, **answer, "rows": section.rows, "note": section.note}
+def _as_json(found: Comparison) -> str:
+    sections = [
+        {
+            "title": section.title,
+            **({"answer": section.answer} if section.answer else {}),
+            "rows": section.rows,
+            "note": section.note,
+        }
+        for section in found.sections
+    ]
+    content = {
+        "differs": found.differs,
+        "said": found.said,
+        "judged": [asdict(one) for one in found.judged],
+        "sections": _finite(sections),
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1)
 
 
 def _shown(found: Comparison, *, everything: bool) -> list[Section]:
@@ -157,10 +218,6 @@ def _details(found: Comparison, *, everything: bool) -> str:
     if everything or not details:
         return ""
     return f"left out: {', '.join(dict.fromkeys(details))}; --all shows them"
-
-
-def _verdict(found: Comparison) -> str:
-    return "the metrics differ" if found.differs else "no metric differs"
 
 
 def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, Any]], int]:
@@ -184,10 +241,10 @@ def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, A
         sizes = [_size(row.get(name)) for name in (base, *differences)]
         largest[_measure(row)] = max(largest.get(_measure(row), 0.0), *(size for size in sizes if size < math.inf), 0.0)
 
-    def importance(place: int) -> tuple[float, float]:
+    def importance(place: int) -> tuple[bool, float, float]:
         row = rows[place]
         share = max(_size(row.get(name)) for name in differences) / (largest[_measure(row)] or 1.0)
-        return (row["p"] if isinstance(row.get("p"), float) else 1.0, -share)
+        return (not row.get("counts"), row["p"] if isinstance(row.get("p"), float) else 1.0, -share)
 
     first = [] if "measure" in rows[0] else [0]
     order = [*first, *sorted(range(len(first), len(rows)), key=importance)]
@@ -211,6 +268,8 @@ def _left_out(section: Section, number: int) -> str:
 
 
 def _cell(column: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if column == "p" and isinstance(value, float):
         return f"{value:.2g}"
     if isinstance(value, float) and 0 < abs(value) < 5e-5:  # four digits behind the point would be 0.0000
@@ -220,7 +279,7 @@ def _cell(column: str, value: Any) -> Any:
     return value
 
 
-def _print(section: Section, most: int | None) -> None:
+def _print_section(section: Section, most: int | None) -> None:
     rows, others = _shortened(section, most)
     if section.answer:
         console.page(section.answer + "\n")
@@ -237,7 +296,9 @@ def _print(section: Section, most: int | None) -> None:
 
 def markdown(found: Comparison, most: int | None = None) -> str:
     """Returns the comparison as Markdown, for a pull request; of each section at most so many rows, None: all."""
-    lines = [f"**{_verdict(found)}**"]
+    lines = [f"**{verdict(found)}**", *(f"\n{line}." for line in found.said)]
+    if found.equal and most is not None:
+        return "\n".join(lines)
     for section in _shown(found, everything=most is None):
         rows, others = _shortened(section, most)
         lines += ["", f"### {section.title}", ""]
@@ -245,7 +306,7 @@ def markdown(found: Comparison, most: int | None = None) -> str:
             lines += [section.answer, ""]
         if rows:
             filled = _filled(rows)
-            numeric = [all(isinstance(row[column], int | float | None) for row in filled) for column in filled[0]]
+            numeric = [all(_is_number(row[column]) for row in filled) for column in filled[0]]
             lines.append(_line(list(filled[0])))
             lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
             lines += [_line([_digits(_cell(column, value)) for column, value in row.items()]) for row in filled]
@@ -258,6 +319,10 @@ def markdown(found: Comparison, most: int | None = None) -> str:
     if text := _details(found, everything=most is None):
         lines += ["", f"({text})"]
     return "\n".join(lines)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | None) and not isinstance(value, bool)
 
 
 def _line(cells: Sequence[str]) -> str:

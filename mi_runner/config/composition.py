@@ -24,14 +24,14 @@ from mi_runner.config.explanations import explain, plain_errors_explained
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, check_schema, composed
 from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import EXPERIMENTS, SCHEMAS
-from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.machine import threads
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that a folder's line can't have: controls, halves of pairs, ends of lines and paragraphs."""
 
-NOT_IN_HASH = ("output_dir", "expect", "report", "figures", *SWEEP_KEYS)
+NOT_IN_HASH = ("output_dir", "expect", "report", "figures", *LABELS, *SWEEP_KEYS)
 """Top-level keys that don't change a run's figures."""
 
 

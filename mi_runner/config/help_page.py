@@ -25,7 +25,7 @@ from mi_runner.config.composition import compose_untyped
 from mi_runner.config.hydra_composition import chosen
 from mi_runner.config.options import Choice, records_of
 from mi_runner.config.registry import CONFIG_MODULES, ENGINES, PLUGINS, SCHEMAS, origin_of
-from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
+from mi_runner.config.run_schema import SWEEP_KEYS, LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 
 CHOSEN_BY_EXPERIMENTS = ("dataset", "model")
@@ -41,6 +41,7 @@ ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
+    ("mi-run rm --where tag=draft", "removes runs and sweeps, after a list"),
     ("mi-run bench bench.part=small", "which method finds good circuits?"),
 )
 
@@ -55,6 +56,8 @@ TITLE = (
 END = (
     "Flags",
     "  -m, --multirun        a sweep: every combination of values between commas",
+    "  --print WHAT          standard output has folder, metrics or json alone",
+    "  --folder-file FILE    a file that gets the folder's path",
     "  --cfg job             print the config and stop",
     "  --help, --version     a page about the command; the version",
     "  --help all            every option of everything",
@@ -176,6 +179,8 @@ def _options_of_every_run(config: DictConfig) -> list[str]:
     for item in fields(RunConfig):
         if item.metadata and item.name not in SWEEP_KEYS:
             lines += _option_lines("", item, config[item.name])
+    for item in fields(LabelsConfig):
+        lines += _option_lines("run.", item, config.run[item.name])
     for item in fields(TrainingConfig):
         lines += _option_lines("training.", item, config.training[item.name])
     return lines

@@ -32,7 +32,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from mi_runner.config import environment
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import CONFIG_MODULES, ENGINES, SCHEMAS, check_usable
-from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
@@ -135,7 +135,7 @@ def name_what_there_is(overrides: Sequence[str]) -> bool:
     What is unusual is taken for a mistake, and values are not looked at. Composing the config finds out.
     """
     pairs = [override.partition("=")[::2] for override in overrides]
-    chosen: dict[str, type[Any]] = {"training": TrainingConfig}
+    chosen: dict[str, type[Any]] = {"training": TrainingConfig, "run": LabelsConfig}
     for group, name in pairs:
         for schema in SCHEMAS.get(group, ()):
             if schema.name == name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -28,12 +28,22 @@ TAKE_SEEDS = ",".join(schema.name for schema in EXPERIMENTS if schema.takes_seed
 
 
 @dataclass
+class LabelsConfig:
+    """What those who make a run call it. No figure depends on it, and no hash of the config."""
+
+    name: str | None = option(None, "a name for the run, which mi-run ls and reports show")
+    tags: list[str] = option([], "words to find runs by, [paper,draft]: mi-run ls --where tag=paper")
+    note: str | None = option(None, "a sentence about the run, for its report")
+
+
+@dataclass
 class RunConfig:
     """The config of a run. The values of the top-level keys are in conf/config.yaml."""
 
     dataset: Any = MISSING
     model: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    run: LabelsConfig = field(default_factory=LabelsConfig)
     experiment: Any = MISSING
     seed: int = option(MISSING, "every random draw derives from it", at_least=0, at_most=2**63 - 1)
     seeds: int | None = option(
@@ -79,6 +89,10 @@ class RunConfig:
 
 SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective", "over")
 """Top-level keys of sweeps; they don't change a run."""
+
+
+LABELS = ("run", *(f"run.{item.name}" for item in fields(LabelsConfig)))
+"""The group of what a run is called, and its keys: they change no figure."""
 
 
 def check_seeds(config: RunConfig) -> None:

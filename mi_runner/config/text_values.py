@@ -26,7 +26,7 @@ from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import _utils
 
 from mi_runner.config.registry import ENGINES, SCHEMAS
-from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
 
@@ -52,6 +52,7 @@ def text_keys() -> frozenset[str]:
 
     note("", RunConfig)
     note("training.", TrainingConfig)
+    note("run.", LabelsConfig)
     for group, choices in SCHEMAS.items():
         for schema in choices:
             note(f"{group}.", schema)
@@ -67,6 +68,7 @@ def _text_names() -> frozenset[str]:
     schemas = [
         RunConfig,
         TrainingConfig,
+        LabelsConfig,
         *(choice for group in (SCHEMAS, ENGINES) for c in group.values() for choice in c),
     ]
     others = {item.name for schema in schemas for item in fields(schema) if _takes_numbers(item)}

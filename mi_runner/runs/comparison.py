@@ -10,48 +10,39 @@ A seed that has a value on one side only is in no pair; repeats of a measurement
 What one side alone has (a number, a row, a table, a measure, a job) is a difference.
 
 A test is of one row; with many rows, some have a small p by chance.
+
+A difference of the summary counts by its bound, otherwise by its test, otherwise as soon as there is one; see `judged`.
+Rows of tables count as soon as they differ, unless the two networks do, and a test of their numbers decides.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
-from mi_runner.config.run_schema import SWEEP_KEYS
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.experiments.common.sentences import between, counted, figure
-from mi_runner.experiments.declared import declarations_of
-from mi_runner.machine.reading import Unreadable
-from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, different_data, same_examples
+from mi_runner.runs.judged import Difference, Judged, Rule, Tested, Tolerance, judged
+from mi_runner.runs.metric_tests import over_seeds, student, tests_of
+from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, SameExamples, different_data
+from mi_runner.runs.pairs import HEADLINE, Matched, Pair, have_one_network, times_of
 from mi_runner.runs.record import CheckpointRecord, GitRecord
-from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_files import RunFiles
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
-from mi_runner.runs.saved_tables import read_frame
 from mi_runner.tables.names import NONE
-from mi_runner.tables.over_seeds import have_twins
 from mi_runner.tables.paired import PairedAnswers, PairedValues, holm, paired_means
 from mi_runner.tables.pairwise import LEVEL
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 Row = dict[str, Any]
-
-HEADLINE = "metrics"
-
-SECONDS = "seconds"
-"""The name of a time, also in runs of experiments that are not known here."""
 
 OF_TRAINING = frozenset({"history", "ordinary_training"})
 """Tables that a run has only if it trained the network itself, and did not find it in the model store."""
 
-NOT_COMPARED = frozenset({"output_dir", "report", "figures", *SWEEP_KEYS})
+NOT_COMPARED = frozenset({"output_dir", "report", "figures", *LABELS, *SWEEP_KEYS})
 """Config keys in which runs may differ without a difference in anything."""
 
 MOST_RUNS = len(ascii_uppercase)
@@ -80,49 +71,44 @@ class Section:
     is_detail: bool = False
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far numbers may be apart that count as equal; of numbers above 1, as a share of the larger.
-
-    Attributes:
-        every: of all metrics that are not named.
-        by_metric: of a metric, `loss/relu/zero`, or of all that measure the same, `loss`.
-    """
-
-    every: float = 0.0
-    by_metric: Mapping[str, float] = field(default_factory=dict)
-
-    def of(self, metric: str) -> float:
-        """Returns the tolerance of a metric."""
-        if metric in self.by_metric:
-            return self.by_metric[metric]
-        return self.by_metric.get(metric.partition("/")[0], self.every)
-
-
 @dataclass
 class Comparison:
     """What differs.
 
     Attributes:
         sections: for a person to read.
-        differs: whether a number of the summary or a measure of a table differs by more than the tolerance, or one of
-            the runs, or of the sweeps, alone has a number, a row, a measure, a table or a job.
+        judged: of each metric and table of each run but the first: whether it differs, and counts.
+        said: sentences on what is no difference of a metric, such as another processor.
+        same: whether configs, code, versions and weights are the same, too.
     """
 
     sections: list[Section] = field(default_factory=list)
-    differs: bool = False
+    judged: list[Judged] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    same: bool = True
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference counts: by a bound, by a test, or because there is neither."""
+        return any(one.counts for one in self.judged)
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs at all."""
+        return self.same and not any(one.differs for one in self.judged)
 
 
-EXACT = Tolerance()
-"""Equal numbers are the same."""
+NO_BOUNDS = Tolerance()
 
 
-def compare(saved: Sequence[Saved], *, tolerance: Tolerance = EXACT) -> Comparison:
+def compare(saved: Sequence[Saved], *, tolerance: Tolerance = NO_BOUNDS, p: float | None = None) -> Comparison:
     """Returns what differs between the first run, or sweep, and each of the others.
 
     Args:
         saved: two or more.
-        tolerance: the largest difference of equal numbers.
+        tolerance: the largest difference of equal numbers; it holds in place of a test.
+        p: a difference that has a test counts if its p-value is below this; None: below 0.05, unless a tolerance of all
+            metrics decides.
 
     Raises:
         ConfigError: a run isn't done, they can't be compared, or none has a metric that the tolerance names; the text
@@ -146,21 +132,18 @@ def compare(saved: Sequence[Saved], *, tolerance: Tolerance = EXACT) -> Comparis
         Section("runs" if runs else "sweeps", [{"": name, "folder": str(one.folder)} for name, one in names.items()])
     )
     found.sections.append(_differing("config", {name: _config(one) for name, one in names.items()}))
-    found.sections.append(
-        _differing("code, versions, weights", {name: _provenance(one) for name, one in names.items()})
-    )
+    origins = {name: _provenance(one) for name, one in names.items()}
+    found.sections.append(_differing("code, versions, weights", origins))
+    found.same = not any(section.rows for section in found.sections[-2:]) and found.sections[0].title != "data"
+    machines = {name: text for name in names if (text := _other_machine(names, name))}
+    found.said += machines.values()
+    rule = Rule(tolerance, p)
     if runs:
-        _compare_runs(found, {name: one for name, one in names.items() if isinstance(one, SavedRun)}, tolerance)
+        _compare_runs(found, {name: one for name, one in names.items() if isinstance(one, SavedRun)}, rule, machines)
     else:
-        _compare_sweeps(found, {name: one for name, one in names.items() if isinstance(one, SavedSweep)}, tolerance)
+        swept = {name: one for name, one in names.items() if isinstance(one, SavedSweep)}
+        _compare_sweeps(found, swept, rule, machines)
     return found
-
-
-def close(a: float | None, b: float | None, tolerance: float) -> bool:
-    """Returns whether two numbers are equal but for the tolerance; None stands for a number that isn't finite."""
-    if a is None or b is None:
-        return a is b
-    return a == b or abs(a - b) <= tolerance * max(1.0, abs(a), abs(b)) or (math.isnan(a) and math.isnan(b))
 
 
 def _different_data(runs: Mapping[str, SavedRun]) -> str:
@@ -222,6 +205,24 @@ def _provenance(saved: Saved) -> dict[str, Any]:
     }
 
 
+MACHINE = ("device", "processor", "instruction_set", "threads", "python", "torch", "torchvision", "numpy")
+"""What changes the rounding of numbers, and so trained networks, without a change of config or code."""
+
+
+def _other_machine(saved: Mapping[str, Saved], name: str) -> str:
+    """Returns in a sentence how the machine of a run differs from that of the first; nothing if it isn't known to."""
+    base = next(iter(saved))
+    was, now = ({**_provenance(saved[one]), "threads": saved[one].config.get("threads")} for one in (base, name))
+    different = [key for key in MACHINE if None not in (was.get(key), now.get(key)) and was[key] != now[key]]
+    if not different:
+        return ""
+    listed = ", ".join(f"{key.replace('_', ' ')} {was[key]} in {base} and {now[key]} in {name}" for key in different)
+    return f"{name} is of another machine: {listed}; trained networks differ by that alone, which is no failure"
+
+
+ON_ANOTHER_MACHINE = "the runs are of two machines"
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -239,36 +240,82 @@ def _check_metrics(saved: Sequence[Saved], tolerance: Tolerance) -> None:
             raise ConfigError(f"--tolerance {name}: {unknown('metric', name, list(known))}")
 
 
-def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: Tolerance) -> None:
+def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], rule: Rule, machines: Mapping[str, str]) -> None:
     for run in runs.values():
         if not run.state.done:
             raise ConfigError(f"{run.folder}: the run is not done (status {run.state.status}).")
     (base, first), *others = runs.items()
-    times = _times(runs.values())
-    rows: list[Row] = []
-    for metric in dict.fromkeys(name for run in runs.values() for name in run.metrics):
-        row: Row = {"metric": metric, base: first.metrics.get(metric)}
-        equal = metric in first.metrics
-        for name, run in others:
-            row |= _with_difference(base, name, first.metrics.get(metric), run.metrics.get(metric))
-            equal &= metric in run.metrics and close(row[base], row[name], tolerance.of(metric))
-        if metric.partition("/")[0] not in times and not equal:
-            rows.append(row)
+    pairs = [Pair((base, name), first, run) for name, run in others]
+    tests = [
+        _judge_metrics(found, pair, rule, ON_ANOTHER_MACHINE if pair.names[1] in machines else "") for pair in pairs
+    ]
+    rows = _rows_of_metrics(runs, found.judged, tests)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
-    found.differs |= bool(rows)
-    in_common = {name: _in_common((base, first), (name, run)) for name, run in others}
-    for sections in in_common.values():
+    in_common = [_in_common((base, first), (name, run)) for name, run in others]
+    for sections in in_common:
         found.sections += sections
-    is_detail = all(any(section.answer for section in sections) for sections in in_common.values())
+    is_detail = all(any(section.answer for section in sections) for sections in in_common)
     note = f"numbers of the summary that are the same: {equal_metrics}"
     found.sections.append(Section("metrics", rows, note, is_detail=is_detail))
-    for name, run in others:
-        marked = {"run": name} if len(others) > 1 else {}
-        found.sections.append(_answers((base, first), (name, run)))
+    for pair, tested in zip(pairs, tests, strict=True):
+        marked = {"run": pair.names[1]} if len(others) > 1 else {}
+        found.sections.append(_answers(pair))
         details = len(found.sections)
-        _compare_tables(found, (base, first), (name, run), marked, tolerance)
+        excused = pair.names[1] in machines or (rule.level is not None and bool(tested) and _are_two_networks(pair))
+        _compare_tables(found, pair, marked, rule, excused=excused)
         if is_detail:
             found.sections[details:] = [replace(section, is_detail=True) for section in found.sections[details:]]
+
+
+def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Mapping[str, Tested]:
+    """Notes which numbers of the summary of two runs differ, and count; returns the tests that they have.
+
+    Args:
+        excuse: why a difference without a bound and a test doesn't count; empty: it counts.
+    """
+    before, after = pair.run.metrics, pair.other.metrics
+    differences: list[Difference] = []
+    for metric in dict.fromkeys([*before, *after]):
+        if metric.partition("/")[0] in pair.times:
+            continue
+        values = before.get(metric), after.get(metric)
+        alone = "" if metric in before and metric in after else pair.names[metric in after]
+        differences.append(Difference(metric, pair.names, *values, (values,), alone))
+    differing = [one.metric for one in differences if not one.alone and not one.is_within(0.0)]
+    tests = tests_of(pair, differing) if differing and rule.level is not None else {}
+    found.judged += [judged(one, rule, tests.get(one.metric), excuse=excuse) for one in differences]
+    return tests
+
+
+def _rows_of_metrics(
+    runs: Mapping[str, SavedRun], found: Sequence[Judged], tests: Sequence[Mapping[str, Tested]]
+) -> list[Row]:
+    """Returns a row for each number of the summary that differs in any run, with its p-values and whether it counts."""
+    (base, first), *others = runs.items()
+    differing = {one.name: False for one in found if one.differs}
+    for one in found:
+        if one.counts:
+            differing[one.name] = True
+    rows: list[Row] = []
+    for metric in dict.fromkeys(name for run in runs.values() for name in run.metrics):
+        if metric not in differing:
+            continue
+        row: Row = {"metric": metric, base: first.metrics.get(metric)}
+        for (name, run), tested in zip(others, tests, strict=True):
+            row |= _with_difference(base, name, first.metrics.get(metric), run.metrics.get(metric))
+            if tested:
+                row["p" if len(others) == 1 else f"p of {name}"] = tested[metric].p if metric in tested else None
+        rows.append({**row, "counts": differing[metric]})
+    return rows
+
+
+def _are_two_networks(pair: Pair) -> bool:
+    """Returns whether two runs are known to have different networks: they answer differently, or by other weights."""
+    paired = pair.answers
+    if isinstance(paired, SameExamples) and bool((paired.joined["answer_a"] != paired.joined["answer_b"]).any()):
+        return True
+    weights = [_provenance(one)["weights"] for one in (pair.run, pair.other)]
+    return None not in weights and weights[0] != weights[1]
 
 
 def _in_common(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> list[Section]:
@@ -300,55 +347,76 @@ def _with_difference(base: str, name: str, before: float | None, after: float | 
     return {name: after, f"{name} − {base}": difference}
 
 
-def _times(runs: Iterable[SavedRun]) -> frozenset[str]:
-    """Returns the measures of these runs that differ from run to run because they are times."""
-    experiments = {run.record.experiment for run in runs}
-    return frozenset({SECONDS}).union(*(declarations_of(name).times for name in experiments if name is not None))
+def _compare_tables(found: Comparison, pair: Pair, marked: Row, rule: Rule, *, excused: bool) -> None:
+    """Compares the tables of two runs row by row.
 
-
-def _compare_tables(
-    found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: Tolerance
-) -> None:
-    (base, run), (name, other) = first, second
-    keys, keys_other, times = run.record.keys, other.record.keys, _times([run, other])
+    Args:
+        marked: columns of each row of the overview.
+        excused: whether rows that differ don't count, because they are of two networks or machines; those beyond a
+            bound do, and so does what one run alone has.
+    """
+    (base, name), keys, keys_other = pair.names, pair.run.record.keys, pair.other.record.keys
     overview: list[Row] = []
     for table in dict.fromkeys([*keys, *keys_other]):
         if table == PREDICTIONS:
             continue
-        if table not in keys or table not in keys_other:
-            only = base if table in keys else name
-            overview.append({**marked, "table": table, "difference": f"only in {only}"})
-            found.differs |= table not in OF_TRAINING
-            continue
-        if sorted(keys[table]) != sorted(keys_other[table]):
-            overview.append({**marked, "table": table, "difference": "its keys differ, so rows can't be matched"})
-            found.differs = True
-            continue
-        measures = [set(one.record.measures) - times for one in (run, other)]
-        repeats = list(dict.fromkeys(name for one in (run, other) for name in one.record.repeats))
-        try:
-            joined = _joined(run.folder, other.folder, table, keys[table], repeats, measures)
-        except (OSError, ValueError) as error:
-            overview.append({**marked, "table": table, "difference": f"can't be read ({' '.join(str(error).split())})"})
-            found.differs = True
-            continue
-        rows, changed = _changed_rows(joined, (base, name), tolerance, listed=table == HEADLINE)
-        only_first, only_second = (int((joined.frame["_merge"] == side).sum()) for side in ("left_only", "right_only"))
-        counts = {"rows in both": len(joined.frame) - only_first - only_second, "rows that differ": changed}
-        counts |= {f"only in {base}": only_first, f"only in {name}": only_second}
-        alone = zip((base, name), joined.alone, strict=True)
-        texts = [_counted(counts)] if changed or only_first or only_second else []
-        texts += [f"{', '.join(sorted(measures))} only in {side}" for side, measures in alone if measures]
-        if texts:
-            found.differs = True
-            overview.append({**marked, "table": table, "difference": "; ".join(texts)})
-        if table == HEADLINE:
-            if rows:
-                found.sections.append(Section(f"rows of {table}.csv: {name} and {base}", rows))
+        compared = _compared_table(table, pair, rule, excused=excused)
+        found.judged.append(compared.judged)
+        if compared.difference:
+            overview.append({**marked, "table": table, "difference": compared.difference})
+        if table == HEADLINE and compared.matched is not None:
+            if compared.rows:
+                found.sections.append(Section(f"rows of {table}.csv: {name} and {base}", compared.rows))
             if SEED in keys[table]:
-                one_network = _have_one_network([run]) or _have_one_network([other])
-                found.sections.append(_rows_over_seeds(joined, (base, name), one_network=one_network))
+                found.sections.append(_rows_over_seeds(compared.matched, pair))
     found.sections.append(Section(f"tables: {name} and {base}", overview, "" if overview else "the same rows"))
+
+
+@dataclass(frozen=True)
+class _ComparedTable:
+    """What differs in a table of two runs.
+
+    Attributes:
+        difference: in words; empty for nothing.
+        rows: of the main table, the measures that differ.
+        matched: the rows of both; None where they can't be matched.
+    """
+
+    judged: Judged
+    difference: str
+    rows: Sequence[Row] = ()
+    matched: Matched | None = None
+
+
+def _compared_table(table: str, pair: Pair, rule: Rule, *, excused: bool) -> _ComparedTable:
+    (base, name), keys, keys_other = pair.names, pair.run.record.keys, pair.other.record.keys
+
+    def of(
+        difference: str, *, counts: bool, rows: Sequence[Row] = (), matched: Matched | None = None
+    ) -> _ComparedTable:
+        said = difference or "the same rows"
+        unless = "" if counts or not difference else "; it has no test and no bound, so it doesn't count"
+        differs = bool(difference) and not (table in OF_TRAINING and matched is None and not counts)
+        verdict = Judged(f"table {table}", name, differs, counts, f"table {table}: {said}{unless}")
+        return _ComparedTable(verdict, difference, rows, matched)
+
+    if table not in keys or table not in keys_other:
+        return of(f"only in {base if table in keys else name}", counts=table not in OF_TRAINING)
+    if sorted(keys[table]) != sorted(keys_other[table]):
+        return of("its keys differ, so rows can't be matched", counts=True)
+    try:
+        matched = pair.rows(table)
+    except (OSError, ValueError) as error:
+        return of(f"can't be read ({' '.join(str(error).split())})", counts=True)
+    changed = _changed_rows(matched, pair.names, rule.tolerance, listed=table == HEADLINE)
+    only_first, only_second = (int((matched.frame["_merge"] == side).sum()) for side in ("left_only", "right_only"))
+    counts = {"rows in both": len(matched.frame) - only_first - only_second, "rows that differ": changed.n}
+    counts |= {f"only in {base}": only_first, f"only in {name}": only_second}
+    texts = [_counted(counts)] if changed.n or only_first or only_second else []
+    sides = [(side, alone) for side, alone in zip(pair.names, matched.alone, strict=True) if alone]
+    texts += [f"{', '.join(sorted(measures))} only in {side}" for side, measures in sides]
+    matters = bool(sides or changed.n_beyond or (texts and not excused))
+    return of("; ".join(texts), counts=matters, rows=changed.rows, matched=matched)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -356,83 +424,49 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
-class _Joined:
-    """The rows of a table of two runs, matched by their names.
+class _Changed:
+    """The rows of a table that differ by more than the tolerance.
 
     Attributes:
-        frame: the columns of the names, of each measure `MEASURE_a` and `MEASURE_b`, and pandas' `_merge`.
-        names: the columns that name a row, those of repeats last.
-        repeats: those of the names that count repeats of a measurement.
-        measures: those that both have.
-        alone: those that the first has alone, and the second.
+        rows: the measures that differ; none if they are not to be listed.
+        n: rows of the table in which a measure differs.
+        n_beyond: those in which one that has a bound does.
     """
 
-    frame: DataFrame
-    names: Sequence[str]
-    repeats: Sequence[str]
-    measures: Sequence[str]
-    alone: tuple[set[str], set[str]]
+    rows: Sequence[Row]
+    n: int
+    n_beyond: int
 
 
-def _joined(
-    first: Path, second: Path, table: str, keys: Sequence[str], repeats: Sequence[str], measures: Sequence[set[str]]
-) -> _Joined:
-    frames = [read_frame(folder, table) for folder in (first, second)]
-    for folder, frame in zip((first, second), frames, strict=True):
-        if lacking := [key for key in keys if key not in frame]:
-            raise Unreadable(f"{table_file(folder, table)}: it lacks the column {lacking[0]}, which names its rows")
-    repeats = [column for column in repeats if column not in keys and all(column in frame for frame in frames)]
-    names = [*keys, *repeats]
-    measured, measured_other = (
-        [column for column in frame if column in of_run and column not in names]
-        for frame, of_run in zip(frames, measures, strict=True)
-    )
-    both = [measure for measure in measured if measure in measured_other]
-    alone = set(measured) - set(both), set(measured_other) - set(both)
-    import pandas as pd
-
-    for number, frame in enumerate(frames):
-        numbers = {measure: pd.to_numeric(frame[measure], errors="coerce") for measure in both}
-        frames[number] = pd.DataFrame({**{name: frame[name].astype(str) for name in names}, **numbers})
-    merged = frames[0].merge(frames[1], on=names, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
-    return _Joined(merged, names, repeats, both, alone)
-
-
-def _changed_rows(
-    joined: _Joined, names: tuple[str, str], tolerance: Tolerance, *, listed: bool
-) -> tuple[list[Row], int]:
-    """Returns the measures that differ, a row for each if `listed`, and how many rows of the table differ."""
+def _changed_rows(matched: Matched, names: tuple[str, str], tolerance: Tolerance, *, listed: bool) -> _Changed:
     import numpy as np
 
     base, name = names
-    frame = joined.frame[joined.frame["_merge"] == "both"]
-    any_changed = np.zeros(len(frame), dtype=bool)
+    frame = matched.frame[matched.frame["_merge"] == "both"]
+    any_changed, any_beyond = np.zeros(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
     rows: list[Row] = []
-    for measure in joined.measures:
+    for measure in matched.measures:
         before, after = (frame[f"{measure}_{side}"].to_numpy(dtype=float) for side in "ab")
         with np.errstate(invalid="ignore"):
             largest = np.maximum(1.0, np.maximum(abs(before), abs(after)))
             equal = (before == after) | (abs(after - before) <= tolerance.of(measure) * largest)
         changed = ~(equal | (np.isnan(before) & np.isnan(after)))
         any_changed |= changed
+        if tolerance.named(measure) is not None:
+            any_beyond |= changed
         for place in np.flatnonzero(changed) if listed else ():
-            identity = {key: frame[key].iloc[place] for key in joined.names}
+            identity = {key: frame[key].iloc[place] for key in matched.names}
             values = _with_difference(base, name, float(before[place]), float(after[place]))
             rows.append({**identity, "measure": measure, base: float(before[place]), **values})
-    return rows, int(any_changed.sum())
+    return _Changed(rows, int(any_changed.sum()), int(any_beyond.sum()))
 
 
-def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Section:
+def _answers(pair: Pair) -> Section:
     """Returns whether two runs differ in their answers on the same test examples."""
-    (base, run), (name, other) = first, second
+    (base, name), found, run = pair.names, pair.answers, pair.run
     title = f"answers: {name} and {base}"
-    for letter, one in (first, second):
-        if PREDICTIONS not in one.record.keys:
-            return Section(title, note=f"{letter} has no {PREDICTIONS}.parquet, so there is no test of the difference")
-    try:
-        found = same_examples(run, other)
-    except NotPaired as reason:
-        return Section(title, note=str(reason))
+    if isinstance(found, NotPaired):
+        return Section(title, note=str(found))
     rows = [{**names, **_tested_answers((base, name), counts)} for names, counts in found.counted()]
     of_networks = "of the intact networks, " if found.of_intact else ""
     note = (
@@ -491,24 +525,17 @@ def _tested_answers(names: tuple[str, str], counts: PairedAnswers) -> Row:
 # --- over seeds ----------------------------------------------------------------------------------------------------
 
 
-def _rows_over_seeds(joined: _Joined, names: tuple[str, str], *, one_network: bool) -> Section:
+def _rows_over_seeds(matched: Matched, pair: Pair) -> Section:
     """Returns the paired test over the networks of two runs with `seeds=...`, for each name of a row without repeats.
 
-    Args:
-        one_network: whether seeds of one of the runs have one network, so that there is no test.
+    Where seeds of one of the runs have one network there is no test.
     """
-    base, name = names
-    rest = [key for key in joined.names if key != SEED and key not in joined.repeats]
-    rows: list[Row] = []
-    groups = joined.frame.groupby(rest, sort=False) if rest else [((), joined.frame)]
-    for values, group in groups:
-        for measure in joined.measures:
-            columns = [group[f"{measure}_{side}"] for side in "ab"]
-            if any(column.isna().all() for column in columns):
-                continue  # one of the runs has no value under this name
-            pairs = paired_means(*(zip(group[SEED], column.tolist(), strict=True) for column in columns))
-            tested = _tested(names, *pairs, one_network=one_network)
-            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **tested})
+    base, name = pair.names
+    one_network = pair.has_one_network
+    rows = [
+        {**one.names, "measure": one.measure, **_tested(pair.names, one.before, one.after, one_network=one_network)}
+        for one in over_seeds(matched)
+    ]
     return Section(f"over seeds: {name} and {base}", rows, _ONE_NETWORK if one_network else _STUDENT)
 
 
@@ -519,11 +546,6 @@ _STUDENT = (
 
 
 _ONE_NETWORK = "seeds start from the same weights on the same data: they are one network, so there is no test"
-
-
-def _have_one_network(runs: Sequence[SavedRun]) -> bool:
-    """Returns whether two networks of these runs start from the same weights and data."""
-    return have_twins(start for run in runs for start in run.record.starts.values())
 
 
 def _tested(
@@ -541,7 +563,9 @@ def _tested(
     return {**row, "low": test.low, "high": test.high, "p": test.p}
 
 
-def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], tolerance: Tolerance) -> None:
+def _compare_sweeps(
+    found: Comparison, sweeps: Mapping[str, SavedSweep], rule: Rule, machines: Mapping[str, str]
+) -> None:
     (base, first), *others = sweeps.items()
     for sweep in sweeps.values():
         if sweep.plan is None:
@@ -549,21 +573,31 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
     for name, sweep in others:
         jobs, jobs_other = ({_values(job): job for job in one.jobs if job.state.done} for one in (first, sweep))
         paired = _paired_jobs(first, sweep, jobs, jobs_other)
-        found.differs |= jobs.keys() != jobs_other.keys()
+        n_alone = len(jobs.keys() ^ jobs_other.keys())
+        line = f"jobs: {n_alone} that {'is' if n_alone == 1 else 'are'} done in {base} or in {name} alone"
+        found.judged.append(Judged("jobs", name, bool(n_alone), bool(n_alone), line))
         groups: dict[tuple[tuple[str, Any], ...], list[tuple[SavedRun, SavedRun]]] = {}
         for job, other in paired:
             group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
             groups.setdefault(group, []).append((job, other))
         rows: list[Row] = []
-        same = [len(pairs) > 1 and any(map(_have_one_network, zip(*pairs, strict=True))) for pairs in groups.values()]
+        same = [len(pairs) > 1 and any(map(have_one_network, zip(*pairs, strict=True))) for pairs in groups.values()]
+        excuse = ON_ANOTHER_MACHINE if name in machines else ""
         for (values, pairs), one_network in zip(groups.items(), same, strict=True):
-            tested = _differing_metrics((base, name), pairs, tolerance, one_network=one_network)
-            rows += [{**dict(values), **row} for row in tested]
-        found.differs |= bool(rows)
+            for one in _differences((base, name), pairs):
+                row = {"metric": one.metric, **_tested_pairs(one, one_network=one_network)}
+                verdict = judged(
+                    one, rule, _test_of_jobs(one, pairs, one_network=one_network),
+                    name=" ".join([one.metric, *(f"{key}={value}" for key, value in values)]), excuse=excuse,
+                )  # fmt: skip
+                found.judged.append(verdict)
+                if verdict.differs:
+                    rows.append({**dict(values), **row, "counts": verdict.counts})
         note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
         if rows and any(same):
             note += f"; {_ONE_NETWORK}"
         if left_out := len(first.jobs) + len(sweep.jobs) - 2 * len(paired):
+            found.same = False
             note += f"; {left_out} jobs are not done or have no partner with the same values, and are left out"
         found.sections.append(Section(f"metrics: {name} and {base}", rows, note))
 
@@ -595,22 +629,37 @@ def _paired_jobs(
     return paired
 
 
-def _differing_metrics(
-    names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: Tolerance, *, one_network: bool
-) -> list[Row]:
-    """Returns a row with a paired test for each number of the summary that differs in a pair of jobs."""
-    rows, times = [], _times(run for pair in pairs for run in pair)
+def _differences(names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]]) -> Iterator[Difference]:
+    """Yields the values of each number of the summary in pairs of jobs, but for times."""
+    times = times_of(run for pair in pairs for run in pair)
     for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
         if metric.partition("/")[0] in times:
             continue
         # None stands for a number that isn't finite, or is missing.
         before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
-        alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
-        if not alone and all(close(a, b, tolerance.of(metric)) for a, b in zip(before, after, strict=True)):
-            continue
-        numbers = paired_means(enumerate(before), enumerate(after))
-        rows.append({"metric": metric, **_tested(names, *numbers, one_network=one_network)})
-    return rows
+        have = [any(metric in pair[side].metrics for pair in pairs) for side in (0, 1)]
+        alone = "" if all(have) else names[have[1]]
+        means = [sum(side) / len(side) if side else None for side in paired_means(enumerate(before), enumerate(after))]
+        yield Difference(metric, names, means[0], means[1], tuple(zip(before, after, strict=True)), alone)
+
+
+def _tested_pairs(found: Difference, *, one_network: bool) -> Row:
+    return _tested(found.sides, *_numbers(found), one_network=one_network)
+
+
+def _numbers(found: Difference) -> tuple[list[float], list[float]]:
+    """Returns the numbers of the pairs of jobs in which both have one."""
+    before, after = zip(*found.pairs, strict=True)
+    return paired_means(enumerate(before), enumerate(after))
+
+
+def _test_of_jobs(found: Difference, pairs: Sequence[tuple[SavedRun, SavedRun]], *, one_network: bool) -> Tested | None:
+    """Returns the test of a number of the summary: over the seeds of the jobs, or of one pair by its test examples."""
+    if len(pairs) == 1 and not found.is_within(0.0):
+        return tests_of(Pair(found.sides, *pairs[0]), [found.metric]).get(found.metric)
+    if one_network:
+        return None
+    return student(*_numbers(found))
 
 
 def _values(job: SavedRun) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mi_runner.errors import ConfigError, unknown
+from mi_runner.runs.junit import Case
 from mi_runner.tables.declaration import Declarations, Measure
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -38,6 +39,19 @@ class Expectation:
         if value == value and COMPARISONS[self.comparison](value, self.bound):
             return None
         return f"{self.metric} = {value:.10g}, expected {self.comparison} {self.bound:g}"
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.comparison} {self.bound:g}"
+
+
+def cases(expected: Iterable[Expectation], metrics: Mapping[str, float], group: str) -> list[Case]:
+    """Returns a test case for each bound, which fails if the bound isn't met.
+
+    Args:
+        metrics: name → number, of a run that is done.
+        group: what the run is; stays the same from run to run.
+    """
+    return [Case(str(bound), group, failure=bound.unmet(metrics) or "") for bound in expected]
 
 
 def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:

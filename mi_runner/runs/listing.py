@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.config.run_schema import SWEEP_KEYS
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, shown
 
-FIRST = ("path", "status", "jobs", "started", *GROUPS, SEED)
+FIRST = ("path", "name", "tags", "status", "jobs", "started", *GROUPS, SEED)
 """The columns of every list, if a row has a value for them."""
 
-NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", "figures", *SWEEP_KEYS)
+NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", "figures", *LABELS, *SWEEP_KEYS)
 """Config keys that get no column of their own though rows differ in them: they have one, or change no figure."""
 
 HEADLINES = {schema.name: schema.headline for schema in EXPERIMENTS}
+
+ALIASES = {"tag": "tags", "state": "status"}
+"""What a condition may call a column; `tag` is one of its words."""
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": lambda value, bound: value >= bound,
@@ -59,13 +62,20 @@ class Condition:
         name, sign, text = match.groups()
         return cls(name, "=" if sign == "==" else sign, text)
 
+    @property
+    def column(self) -> str:
+        """The name of the column that it is about."""
+        return ALIASES.get(self.name, self.name)
+
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Returns whether the condition holds for a row; if the row has no such value, only `!=` and `=null` hold.
 
         Raises:
             ConfigError: the order of this value and the text isn't known.
         """
-        value = values.get(self.name)
+        value = values.get(self.column)
+        if self.name == "tag" and self.sign in ("=", "!="):
+            return any(self._equals(tag) for tag in value or ()) == (self.sign == "=")
         if self.sign in ("=", "!="):
             return self._equals(value) == (self.sign == "=")
         if value is None:
@@ -126,16 +136,7 @@ def listing(
     Raises:
         ConfigError: no row has a column of this name.
     """
-    found = list(saved)
-    named = [*(condition.name for condition in where), *([sort] if sort else []), *(columns or ())]
-    known: dict[str, None] = {}
-    if found:
-        for one in found:
-            known |= dict.fromkeys(one.values)
-        for name in named:
-            if name not in known:
-                raise ConfigError(unknown("column", name, known))
-    found = [one for one in found if all(condition.holds(one.values) for condition in where)]
+    found = selected(list(saved), where, [*([sort] if sort else []), *(columns or ())])
     if sort is None:
         found.sort(key=lambda one: str(one.values["started"] or ""), reverse=not reverse)
     else:
@@ -148,10 +149,29 @@ def listing(
     return Listing(names, [{name: one.values.get(name) for name in names} for one in found], n_left_out)
 
 
+def selected(saved: Sequence[Saved], where: Sequence[Condition], others: Sequence[str] = ()) -> list[Saved]:
+    """Returns the runs and sweeps for which all conditions hold.
+
+    Args:
+        others: columns that are to be there, too.
+
+    Raises:
+        ConfigError: no run or sweep has a column of such a name.
+    """
+    known: dict[str, None] = {}
+    for one in saved:
+        known |= dict.fromkeys(one.values)
+    for name in (*(condition.column for condition in where), *others):
+        if saved and name not in known:
+            raise ConfigError(unknown("column", name, known))
+    return [one for one in saved if all(condition.holds(one.values) for condition in where)]
+
+
 def _usual(found: Sequence[Saved]) -> list[str]:
     """Returns the columns that tell the rows apart."""
     first = [name for name in FIRST if any(one.values[name] is not None for one in found)]
-    return [*first, *differing_keys(found), *headlines(found)]
+    last = ["note"] if any(one.values["note"] is not None for one in found) else []
+    return [*first, *differing_keys(found), *headlines(found), *last]
 
 
 def differing_keys(found: Sequence[Saved]) -> list[str]:

@@ -21,6 +21,9 @@ from mi_runner.runs.record import PathName
 PLAN = "sweep.json"
 """The file of a sweep's folder that lists its jobs, each in a folder named by its number."""
 
+LOCK = ".lock"
+"""The file of a sweep's folder that the process that works at it holds."""
+
 SCHEMA_VERSION = 1
 """The version of the format of sweep.json."""
 

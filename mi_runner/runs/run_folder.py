@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from mi_runner.machine import files
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import Unreadable
 from mi_runner.machine.typed_json import to_json
+from mi_runner.runs import junit
+from mi_runner.runs.junit import Case
 from mi_runner.runs.liveness import PROCESS, process_start
 from mi_runner.runs.record import RunRecord, amended, read_run
 from mi_runner.tables.columns import Columns
@@ -38,6 +40,7 @@ MOST_CSV_ROWS = 100_000
 
 
 MEMBERS = "members"
+EXPECTATIONS = "expectations.xml"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST, PASSED, PREVIOUS = (
     "run.json",
     "config.yaml",
@@ -227,6 +230,11 @@ class RunFolder:
         with written_whole(self.path / PICTURES) as beside:
             beside.write_text(json.dumps(pictures, allow_nan=False), encoding="utf-8")
 
+    def write_expectations(self, suite: str, cases: Sequence[Case]) -> None:
+        """Writes the bounds of `expect`, met or not, as JUnit XML: expectations.xml."""
+        with written_whole(self.path / EXPECTATIONS) as beside:
+            beside.write_text(junit.document(suite, cases) + "\n", encoding="utf-8")
+
     def write_page(self, text: str) -> None:
         """Writes report.html."""
         with written_whole(self.path / REPORT) as beside:
@@ -277,8 +285,28 @@ class RunFolder:
 
         Call it when this run is done.
         """
-        point_link(self.path.parent, LATEST, _is_done)
-        point_link(self.path.parent, PASSED, _has_passed)
+        point_links(self.path.parent)
+
+
+def point_links(parent: Path) -> None:
+    """Links `latest` and `passed` of a folder of runs to the newest versions that count; see `point_link`.
+
+    Raises:
+        OSError: a link is the user's own, or the folder can't be written.
+    """
+    point_link(parent, LATEST, _is_done)
+    point_link(parent, PASSED, _has_passed)
+
+
+def remove_dangling(parent: Path) -> None:
+    """Removes the links of `point_link` to versions that are gone.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    for name in (LATEST, PASSED):
+        if _is_ours(link := parent / name) and not link.exists():
+            link.unlink()
 
 
 def _is_done(folder: Path) -> bool:

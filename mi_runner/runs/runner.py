@@ -32,6 +32,9 @@ from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
 from mi_runner.training.weights import names_of
 
+SUITE = "mi-run expect"
+"""The name of the test suite that a run's bounds are."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -126,4 +129,7 @@ def run(
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
+        if expected:
+            group = f"{names[0]}.{names[1]}-{names[2]}"
+            place.write_expectations(SUITE, expectations.cases(expected, result.metrics, group))
     return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, result.figures)

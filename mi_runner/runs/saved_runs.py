@@ -22,7 +22,7 @@ from mi_runner.runs.run_folder import CONFIG, RECORD
 from mi_runner.runs.states import State, job_state, read_state
 
 GROUPS = ("experiment", "dataset", "model")
-OF_GROUP = (*GROUPS, "training")
+OF_GROUP = (*GROUPS, "training", "run")
 """Keys of config.yaml that have options below them."""
 
 SEED = "seed"
@@ -77,6 +77,7 @@ class SavedRun:
         record = self.record
         fields = {
             "path": str(self.folder),
+            **labels_of([self.config]),
             "kind": "run",
             "status": self.state.status,
             "jobs": None,
@@ -183,6 +184,7 @@ class SavedSweep:
         ends = [values["finished"] for values in began if values["finished"]]
         fields = {
             "path": str(self.folder),
+            **labels_of([job.config for job in self.jobs]),
             "kind": "sweep",
             "status": self.status,
             "jobs": f"{done}/{len(self.jobs)}" if self.plan is not None else None,
@@ -198,6 +200,17 @@ class SavedSweep:
 
 
 Saved = SavedRun | SavedSweep
+
+
+def labels_of(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns name, tags and note of a run, or of the jobs of a sweep; None where there are none.
+
+    Several names or notes are one text, and the tags are those of any of them.
+    """
+    typed = [config.get("run.tags") for config in configs]
+    tags = [str(tag) for of_run in typed if isinstance(of_run, list) for tag in of_run]
+    texts = {key: [text for config in configs if (text := config.get(f"run.{key}"))] for key in ("name", "note")}
+    return {"name": summed(texts["name"]), "tags": list(dict.fromkeys(tags)) or None, "note": summed(texts["note"])}
 
 
 def read(folder: Path) -> Saved | None:

@@ -26,7 +26,7 @@ from mi_runner.config.composition import flattened
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import cache, signals
 from mi_runner.runs import run_folder
-from mi_runner.runs.plan import PLAN, Plan
+from mi_runner.runs.plan import LOCK, PLAN, Plan
 from mi_runner.runs.states import State
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
@@ -38,8 +38,8 @@ from mi_runner.tables import console
 CODE = ("model.factory", "experiment.methods", "experiment.criteria")
 """The options that run code of one's own, where they name it: `module:callable`."""
 
-LOCK, LOG = ".lock", "sweep.log"
-"""In a sweep's folder: the lock of the process that works at it; the traceback of what the sweep itself failed of."""
+LOG = "sweep.log"
+"""In a sweep's folder, the traceback of what the sweep itself failed of."""
 
 Finish = Callable[[Plan, Path, Mapping[int, State] | None], int]
 """Writes what is left of a sweep into its folder, prints it, and returns the exit status; see `sweep_result.finish`."""

@@ -27,14 +27,14 @@ from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_on
 from mi_runner.config.hydra_composition import parse_overrides as parse_overrides
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
-from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, reason, unknown
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import expectations
 from mi_runner.runs.plan import PLAN, SCHEMA_VERSION, Job, Plan, Refused, Value, named, read_sweep
 
-NOT_COMPARED = ("output_dir", "report", "figures", *SWEEP_KEYS)
-"""Top-level keys that may differ when a sweep is resumed."""
+NOT_COMPARED = ("output_dir", "report", "figures", *LABELS, *SWEEP_KEYS)
+"""Keys that may differ when a sweep is resumed."""
 
 HashOf = Callable[[RunConfig], str]
 

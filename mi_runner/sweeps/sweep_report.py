@@ -24,6 +24,7 @@ from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.declaration import Declarations
 from mi_runner.tables.names import ALL, NONE
+from mi_runner.tables.whole_numbers import file_size
 
 MOST_BYTES_OF_FIGURES = 900_000
 
@@ -95,7 +96,7 @@ def _page(found: Collected) -> str:
         title="sweep · " + " · ".join(names),
         questions=[(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names],
         folder=str(folder.absolute()),
-        facts=_facts(plan, jobs),
+        facts=[*run_report.labels([one.state.record.config or {} for one in jobs]), *_facts(plan, jobs)],
         n_failed=len(sweep_tables.failures(jobs)),
         n_jobs=len(jobs),
         searching=plan.searching,
@@ -120,7 +121,7 @@ def common_options(plan: Plan) -> list[tuple[str, str]]:
 def files_of(folder: Path) -> list[run_report.File]:
     """Returns the files of a sweep's folder, without its page and what is in the folders of jobs."""
     return [
-        run_report.File(path.name, run_report.size(path.stat().st_size))
+        run_report.File(path.name, file_size(path.stat().st_size))
         for path in files_below(folder, deepest=0)
         if path.name != REPORT
     ]

@@ -16,7 +16,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables, wholes
+from mi_runner.sweeps import network_groups, sweep_answer, sweep_expectations, sweep_report, sweep_tables, wholes
 from mi_runner.sweeps.collected import Collected, collect
 from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
@@ -40,6 +40,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         made = wholes.make(plan, folder, jobs)
         found = collect(plan, folder, jobs)
         _write(found, made.answers)
+        sweep_expectations.write(folder, jobs)
     except OSError as error:
         return not_written(folder, error, "mi-run")
     write_page(plan, folder, partial(sweep_report.write_sweep_report, found))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from traceback import format_exception
 from typing import Any
 
@@ -30,9 +31,51 @@ MOST_ROWS = 60
 """Largest number of table rows that are printed; the file has all rows."""
 
 
+@dataclass
+class _Kept:
+    """What `folders` keeps within its block.
+
+    Attributes:
+        folders: those that were printed last.
+        tables_to_stderr: whether tables and texts go to standard error, and folders nowhere.
+    """
+
+    folders: list[str]
+    tables_to_stderr: bool
+
+
+_kept: _Kept | None = None
+
+
+@contextmanager
+def folders(*, tables_to_stderr: bool) -> Iterator[list[str]]:
+    """Keeps the folders that `last_line` gets within the block, in a list.
+
+    Args:
+        tables_to_stderr: whether what else goes to standard output goes to standard error, and folders nowhere.
+    """
+    global _kept
+    before, _kept = _kept, _Kept([], tables_to_stderr)
+    try:
+        yield _kept.folders
+    finally:
+        _kept = before
+
+
+def _is_turned() -> bool:
+    """Returns whether standard output is kept for what the block's command prints at its end."""
+    return _kept is not None and _kept.tables_to_stderr
+
+
 def page(text: str) -> None:
     """Prints a text that the user asked for to standard output."""
-    streams.out(f"{escaped(text)}\n")
+    (streams.err if _is_turned() else streams.out)(f"{escaped(text)}\n")
+
+
+def confirmed(question: str) -> bool:
+    """Returns whether the user answers a question on standard error with y or yes."""
+    streams.err(f"{escaped(question)} [y/N] ")
+    return sys.stdin is not None and sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def last_line(path: str) -> None:
@@ -40,6 +83,10 @@ def last_line(path: str) -> None:
 
     Where standard output can't be written, the line goes to standard error.
     """
+    if _kept is not None:
+        _kept.folders.append(path)
+    if _is_turned():
+        return
     if (why := streams.out_path(path, escaped(path))) is not None:
         note(f"standard output can't be written ({why.strerror or why}), so its last line is here:\n{path}")
 
@@ -81,6 +128,7 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
+    to_stderr = to_stderr or _is_turned()
     title = escaped(title)
     rows = [{escaped(str(column)): value for column, value in row.items()} for row in rows]
     columns = list(rows[0]) if rows else []

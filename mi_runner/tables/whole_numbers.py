@@ -19,6 +19,14 @@ def large(n: int) -> str:
     return f"{sign}{leading / 100:.2f}·10{str(exponent).translate(_RAISED)}"
 
 
+def file_size(n_bytes: int) -> str:
+    """Returns a number of bytes as text: 12 B, 3.4 kB, 5.6 MB."""
+    for unit, bytes_of in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= bytes_of:
+            return f"{n_bytes / bytes_of:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
 def in_short(numbers: Sequence[int]) -> str:
     """Returns ascending numbers in short: 0-3, 7."""
     parts: list[list[int]] = []

@@ -70,6 +70,8 @@ from tests.conftest import Ended
         ("--comp", ["--completion"]),
         ("--completion ", ["bash", "fish", "zsh"]),
         ("--cfg j", ["job"]),
+        ("--print ", ["folder", "json", "metrics"]),
+        ("--folder-file weights/", ["weights/inner/"]),
         ("checkpoint=wei", ["checkpoint=weights.pt", "checkpoint=weights/"]),
         ("checkpoint=weights/", ["checkpoint=weights/inner/"]),
         ("resume=nowhere/", []),

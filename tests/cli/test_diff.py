@@ -6,15 +6,17 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
-from mi_runner.runs.comparison import close
+from mi_runner.runs.judged import close
 from mi_runner.tables.paired import PairedAnswers, PairedValues, holm
 from tests.conftest import Ended
 from tests.run_records import write, write_sweep
@@ -62,7 +64,8 @@ def test_what_differs_and_whether_it_is_real(mi_run: Callable[..., Ended]) -> No
     assert found["config"]["rows"] == [{"key": "training.epochs", "A": "3", "B": "7"}]
     assert found["code, versions, weights"]["rows"] == [{"key": "code", "A": "a", "B": "b"}]
     (metric,) = found["metrics"]["rows"]  # seconds are no metric
-    assert metric == {"metric": "accuracy", "A": 0.6, "B": 0.9, "B − A": pytest.approx(0.3)}
+    tested = {"p": 0.25, "counts": False}
+    assert metric == {"metric": "accuracy", "A": 0.6, "B": 0.9, "B − A": pytest.approx(0.3), **tested}
     (row,) = found["rows of metrics.csv: B and A"]["rows"]
     assert (row["split"], row["class"], row["measure"], row["B"]) == ("test", "all", "accuracy", 0.9)
     assert found["tables: B and A"]["rows"] == [
@@ -74,18 +77,20 @@ def test_what_differs_and_whether_it_is_real(mi_run: Callable[..., Ended]) -> No
 
 
 def test_exit_status_and_tolerance(mi_run: Callable[..., Ended]) -> None:
+    """A loss without outputs has no test, so any difference of it counts."""
     mi_run("--version")
-    write_run(A, [0] * 10), write_run(B, [0] * 10, metrics={"accuracy": 1 + 1e-9, "loss": None})
+    write_run(A, [0] * 10, metrics={"loss": 1.0, "seconds": 2})
+    write_run(B, [0] * 10, metrics={"loss": 1 + 1e-9, "steps": None})
     assert mi_run("diff", str(A), str(A)).out.endswith("no metric differs\n")
-    assert mi_run("diff", str(A), str(B), "--tolerance", "1e-6").status == 1  # the loss is in one of them only
-    write_run(A.with_name("v003"), [0] * 10, metrics={"accuracy": 1 + 1e-9, "seconds": 9})
+    assert mi_run("diff", str(A), str(B), "--tolerance", "1e-6").status == 1  # the steps are in one of them only
+    write_run(A.with_name("v003"), [0] * 10, metrics={"loss": 1 + 1e-9, "seconds": 9})
     third = str(A.with_name("v003"))
     assert mi_run("diff", str(A), third).status == 1
     assert mi_run("diff", str(A), third, "--tolerance", "1e-6").status == 0
     assert mi_run("diff", str(A), str(A), third).status == 1
     text = mi_run("diff", str(A), third, "--format", "markdown").out
     assert text.startswith("**the metrics differ**\n\n### runs\n\n|  | folder |\n|---|---|\n| A | outputs/")
-    assert "| metric | A | B | B − A |\n|---|---:|---:|---:|\n| accuracy | 1 | 1 | 1.00e-09 |" in text
+    assert "| metric | A | B | B − A | counts |\n|---|---:|---:|---:|---|\n| loss | 1 | 1 | 1.00e-09 | yes |" in text
     assert "metric" in mi_run("diff", str(A), third).out and "exit status" in mi_run("diff", "--help").out
 
 
@@ -189,7 +194,7 @@ def test_other_data_are_said_first(mi_run: Callable[..., Ended]) -> None:
         "data: A (dataset=arrays dataset.path=aa.npz) and B (dataset=arrays dataset.path=bb.npz) have"
     )
     assert "different test examples" in ended.out and "p: McNemar" not in ended.out
-    same = mi_run("diff", str(A), str(A.with_name("v003")))
+    same = mi_run("diff", str(A), str(A.with_name("v003")), "--all")
     assert "data:" not in same.out and "p: McNemar" in same.out
 
 
@@ -301,8 +306,10 @@ def test_a_job_without_a_number_is_in_no_pair_of_two_sweeps(mi_run: Callable[...
     found = sections(mi_run("diff", str(first), str(second), "--format", "json"))["metrics: B and A"]["rows"]
     assert [row["metric"] for row in found] == ["alone", "percentile"]  # the accuracy is the same everywhere
     alone, row = found
-    assert alone == {"metric": "alone", "n": 0, **dict.fromkeys(("A", "B", "B − A", "low", "high", "p"))}
+    empty = dict.fromkeys(("A", "B", "B − A", "low", "high", "p"))
+    assert alone == {"metric": "alone", "n": 0, **empty, "counts": True}
     theirs = ttest_rel([0.6, 0.95], [0.5, 0.9])
+    assert theirs.pvalue > 0.05 and row["counts"] is False
     assert (row["n"], row["A"], row["B"]) == (2, pytest.approx(0.7), pytest.approx(0.775))
     assert row["p"] == pytest.approx(theirs.pvalue)
 
@@ -359,6 +366,9 @@ def test_what_one_side_alone_has_is_a_difference(side: int, mi_run: Callable[...
         ([str(A), str(A), "--tolerance", "-1"], "--tolerance -1: must be 0 or more"),
         ([str(A), str(A), "--tolerance", "loss="], "--tolerance loss=: type a number, or METRIC=NUMBER"),
         ([str(A), str(A), "--tolerance", "acuracy=1"], "--tolerance acuracy: "),
+        ([str(A), str(A), "--p", "2"], "--p 2: type a number above 0 and at most 1, such as 0.01."),
+        ([str(A), str(A), "--p", "0"], "--p 0: type a number above 0"),
+        ([str(A), str(A), "--p", "one"], "--p one: type a number above 0"),
         ([str(A), str(A), "--format", "csv"], "invalid choice: 'csv'"),
     ],
 )  # fmt: skip
@@ -375,9 +385,231 @@ def test_real_runs_of_one_command_are_equal(mi_run: Callable[..., Ended]) -> Non
     tiny = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "seed=641")
     first, second = (mi_run("experiment=ablation", "model=mlp", *tiny).folder for _ in range(2))
     ended = mi_run("diff", str(first), str(second))
-    assert ended.status == 0 and "config: the same" in ended.out, ended.out
+    assert ended.status == 0 and ended.out.count("\n") == 1, ended.out
+    assert re.fullmatch(r"equal in \d+ numbers and \d tables, config, code and weights: no metric differs\n", ended.out)
     other = mi_run("experiment=ablation", "model=mlp", *tiny, "training.learning_rate=0.1").folder
     assert mi_run("diff", str(first), str(other)).status == 1
+
+
+# --- which differences count ---------------------------------------------------------------------------------------
+
+
+def judged(ended: Ended) -> dict[str, tuple[bool, str]]:
+    """Name → whether it counts, and the sentence that says why, of the metrics and tables that differ."""
+    sections(ended)
+    content = json.loads(ended.out)
+    return {one["name"]: (one["counts"], one["line"]) for one in content["judged"] if one["differs"]}
+
+
+def test_a_difference_of_accuracy_counts_if_mcnemars_test_says_so(mi_run: Callable[..., Ended]) -> None:
+    """Eight of 20 examples that only A answers correctly: p = 2 · (1/2)⁸ = 0.0078; two of 20: p = 0.5."""
+    mi_run("--version")
+    third = A.with_name("v003")
+    write_run(A, [0] * 20), write_run(B, [0] * 12 + [1] * 8), write_run(third, [0] * 18 + [1] * 2)
+
+    def status(other: Path, *options: str) -> int:
+        return mi_run("diff", str(A), str(other), *options).status
+
+    assert (status(B), status(third)) == (1, 0)
+    assert (status(B, "--p", "0.001"), status(B, "--p", "0.01"), status(third, "--p", "0.6")) == (0, 1, 1)
+    # A bound that names the metric holds in place of its test; one of all metrics as well, unless --p is typed.
+    assert (status(B, "--tolerance", "accuracy=0.5"), status(third, "--tolerance", "accuracy=0.01")) == (0, 1)
+    assert (status(third, "--tolerance", "0.01"), status(third, "--tolerance", "0.01", "--p", "0.05")) == (1, 0)
+    assert status(B, "--tolerance", "0.9", "--p", "0.05") == 1
+    assert status(B, "--tolerance", "accuracy=0.5", "--p", "0.05") == 0
+    far, near = (judged(mi_run("diff", str(A), str(other), "--format", "json")) for other in (B, third))
+    assert far["accuracy"] == (
+        True,
+        "accuracy: A 1, B 0.6, difference −0.4; McNemar's exact test over 20 test examples: p = 0.0078, below 0.05",
+    )
+    assert near["accuracy"] == (
+        False,
+        "accuracy: A 1, B 0.9, difference −0.1; McNemar's exact test over 20 test examples: p = 0.5, not below 0.05",
+    )
+    # Rows of tables follow from the two networks, which a test doesn't tell apart.
+    assert near["table metrics"][0] is False
+    out = mi_run("diff", str(A), str(third)).out
+    assert out.endswith("\nno metric differs so that it counts: none has a bound or a test that says so\n")
+
+
+def test_a_number_that_the_predictions_do_not_give_has_no_test(mi_run: Callable[..., Ended]) -> None:
+    """Its name is right, its value isn't: a test of other numbers is none of these."""
+    mi_run("--version")
+    write_run(A, [0] * 20, metrics={"accuracy": 0.7}), write_run(B, [0] * 19 + [1], metrics={"accuracy": 0.6})
+    counts, line = judged(mi_run("diff", str(A), str(B), "--format", "json"))["accuracy"]
+    assert counts and line == "accuracy: A 0.7, B 0.6, difference −0.1; it has no test, so any difference counts"
+
+
+def test_classes_conditions_and_losses_have_tests_of_their_own(mi_run: Callable[..., Ended]) -> None:
+    """Two labels, an ablation with two draws; the losses are cross-entropies, computed here by hand."""
+    from scipy.stats import ttest_rel
+
+    mi_run("--version")
+    n, conditions = 8, [("none", "none", 1), ("relu", "zero", 1), ("relu", "zero", 2)]
+    keys = {**TOLD["keys"], "predictions": ["target", "method", "example"]}
+    logits: dict[Path, dict[tuple[str, str, int], list[float]]] = {
+        A: {conditions[0]: [1.0] * n, conditions[1]: [0.5] * n, conditions[2]: [0.25, -0.25] * 4},
+        B: {conditions[0]: [1.0] * 4 + [-1.0] * 4, conditions[1]: [-0.5, 0.7] * 4, conditions[2]: [-1.0] * n},
+    }
+    labels = [0, 0, 0, 0, 1, 1, 1, 1]
+    means: dict[Path, dict[str, list[float]]] = {}
+    for folder, by_condition in logits.items():
+        frames, of_examples = [], {name: [[0.0, 0.0] for _ in labels] for name in ("none", "relu")}
+        for (target, method, repeat), margins in by_condition.items():
+            # The margin is the logit of the label minus that of the other class.
+            answers = [label if margin > 0 else 1 - label for label, margin in zip(labels, margins, strict=True)]
+            table = {"target": target, "method": method, "repeat": repeat, "example": range(n), "label": labels}
+            outputs = [
+                [margin, 0.0] if label == 0 else [0.0, margin] for label, margin in zip(labels, margins, strict=True)
+            ]
+            frame = pd.DataFrame({**table, "answer": answers})
+            frames.append(frame.assign(logit_0=[row[0] for row in outputs], logit_1=[row[1] for row in outputs]))
+            draws = 1 if target == "none" else 2
+            for place, margin in enumerate(margins):
+                of_examples[target][place][0] += (margin > 0) / draws
+                of_examples[target][place][1] += math.log(1 + math.exp(-margin)) / draws
+        accuracy, loss = ({name: [row[side] for row in of_examples[name]] for name in of_examples} for side in (0, 1))
+        metrics = {
+            "accuracy": fmean(accuracy["none"]), "loss": fmean(loss["none"]),
+            "accuracy/one": fmean(accuracy["none"][4:]),
+            "accuracy/relu/zero": fmean(accuracy["relu"]), "loss/relu/zero": fmean(loss["relu"]),
+        }  # fmt: skip
+        means[folder] = {"loss": loss["none"], "accuracy/relu/zero": accuracy["relu"], "loss/relu/zero": loss["relu"]}
+        data = {"class_names": ["zero", "one"]}
+        write_run(folder, [0], metrics=metrics, keys=keys, repeats=["repeat"], outputs="logits", data=data)
+        pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+    rows = sections(mi_run("diff", str(A), str(B), "--format", "json"))["metrics"]["rows"]
+    found = {row["metric"]: row["p"] for row in rows}
+    expected = {name: ttest_rel(means[B][name], means[A][name]).pvalue for name in means[A]}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    # Only A answers four examples correctly, and all of these are of the second class: 2 · (1/2)⁴.
+    assert found["accuracy"] == found["accuracy/one"] == 0.125
+
+
+def test_many_networks_are_judged_by_their_seeds(mi_run: Callable[..., Ended]) -> None:
+    """Differences 0.1, 0.2, 0.1 have p = 0.057, by Student's test; 0.1, 0.11, 0.1 less; equal ones have no test."""
+    mi_run("--version")
+    before = [0.5, 0.625, 0.75]
+    others = {"wide": [0.6, 0.825, 0.85], "near": [0.6, 0.735, 0.85], "equal": [0.75, 0.875, 1.0]}
+    folders = {}
+    for number, (name, accuracies) in enumerate({"first": before, **others}.items(), 1):
+        folder = folders[name] = A.with_name(f"v{number:03}")
+        spread = {"accuracy_sd": stdev(accuracies), "accuracy": fmean(accuracies)}
+        write_run(folder, [0], keys={"metrics": ["seed", "split"]}, metrics=spread)
+        rows = [{"seed": seed, "split": "test", "accuracy": value} for seed, value in enumerate(accuracies)]
+        pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    found = {
+        name: judged(mi_run("diff", str(folders["first"]), str(folders[name]), "--format", "json")) for name in others
+    }
+    assert [found[name]["accuracy"][0] for name in others] == [False, True, True]
+    assert "Student's paired test over 3 seeds: p = 0.057, not below 0.05" in found["wide"]["accuracy"][1]
+    assert "it has no test, so any difference counts" in found["equal"]["accuracy"][1]
+    # The spread is that of the accuracy, and has its test.
+    counts, line = found["wide"]["accuracy_sd"]
+    assert not counts and "it is a spread; Student's paired test of accuracy over 3 seeds: p = 0.057" in line
+
+
+def test_one_job_of_each_sweep_is_judged_by_its_test_examples(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    first, second, third = (Path(f"outputs/sweeps/train/v00{number}") for number in (1, 2, 3))
+    for sweep, wrong in ((first, 0), (second, 2), (third, 8)):
+        write_sweep(sweep, {"model": ["mlp", "cnn"]})
+        for number in (0, 1):
+            write_run(sweep / str(number), [0] * (20 - wrong * (1 - number)) + [1] * wrong * (1 - number))
+    assert mi_run("diff", str(first), str(second)).status == 0
+    found = judged(mi_run("diff", str(first), str(third), "--format", "json"))
+    assert (
+        list(found) == ["accuracy model=mlp"] and "over 20 test examples: p = 0.0078" in found["accuracy model=mlp"][1]
+    )
+
+
+def test_another_machine_is_said_and_is_no_failure(mi_run: Callable[..., Ended]) -> None:
+    """Its numbers without a test don't count, unless a bound says so; equal ones are one line more."""
+    mi_run("--version")
+    processors = {1: ("a", 0.30), 2: ("b", 0.31), 3: ("a", 0.31), 4: ("b", 0.30)}
+    runs = {
+        number: write_run(A.with_name(f"v00{number}"), [0] * 10, metrics={"loss": loss}, processor=processor)
+        for number, (processor, loss) in processors.items()
+    }
+    other, same = (mi_run("diff", str(runs[1]), str(runs[number])) for number in (2, 3))
+    said = "B is of another machine: processor a in A and b in B; trained networks differ by that alone, which is no"
+    assert other.status == 0 and " ".join(other.out.split()).startswith(said)
+    assert same.status == 1 and "another machine" not in same.out
+    for bound, status in (("loss=0.001", 1), ("0.001", 1), ("loss=0.05", 0)):
+        assert mi_run("diff", str(runs[1]), str(runs[2]), "--tolerance", bound).status == status, bound
+    ended = mi_run("diff", str(runs[1]), str(runs[4]))
+    assert ended.status == 0 and "another machine" in ended.out
+    # A number that isn't finite any more is a failure on whatever machine.
+    broken = write_run(A.with_name("v005"), [0] * 10, metrics={"loss": None}, processor="b")
+    assert mi_run("diff", str(runs[1]), str(broken)).status == 1
+
+
+def test_equal_runs_are_one_line(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    (
+        write_run(A, [0] * 10, metrics={"loss": 0.3, "accuracy": 1}),
+        write_run(B, [0] * 10, metrics={"loss": 0.31, "accuracy": 1}),
+    )
+    assert (
+        mi_run("diff", str(A), str(A)).out
+        == "equal in 2 numbers and 1 table, config, code and weights: no metric differs\n"
+    )
+    assert mi_run("diff", str(A), str(A), "--format", "markdown").out.count("\n") == 1
+    within = mi_run("diff", str(A), str(B), "--tolerance", "loss=0.1").out
+    assert (
+        within.endswith("weights, but for differences within their bounds: no metric differs\n")
+        and within.count("\n") == 1
+    )
+    assert "answers: B and A" in mi_run("diff", str(A), str(A), "--all").out
+
+
+# --- for CI systems --------------------------------------------------------------------------------------------------
+
+
+def test_junit_has_a_test_case_for_each_metric_and_table(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    name = 'accuracy/<&"\x1b'
+    write_run(A, [0] * 20, metrics={"accuracy": 1.0, name: 0.5, "loss": 0.25}, processor="a")
+    write_run(B, [0] * 12 + [1] * 8, metrics={"accuracy": 0.6, name: 0.4, "loss": 0.25}, processor="b")
+    ended = mi_run("diff", str(A), str(B), "--format", "junit")
+    assert ended.status == 1
+    suites = ElementTree.fromstring(ended.out)
+    (suite,) = suites
+    cases = suite.findall("testcase")
+    assert [case.get("name") for case in cases] == ["accuracy", 'accuracy/<&"\\u001b', "loss", "table metrics"]
+    assert {case.get("classname") for case in cases} == {"mi-run diff"}
+    assert (suite.get("tests"), suite.get("failures")) == (suites.get("tests"), suites.get("failures")) == ("4", "1")
+    failure = cases[0].find("failure")
+    assert failure is not None and "p = 0.0078, below 0.05" in str(failure.get("message"))
+    assert "it has no test" in str(cases[1].findtext("system-out"))  # of another machine
+    assert "B is of another machine" in str(suite.findtext("system-out"))
+    equal = ElementTree.fromstring(mi_run("diff", str(A), str(A), "--format", "junit").out)
+    assert [case.get("name") for case in equal.iter("testcase")] == [case.get("name") for case in cases]
+    assert equal.get("failures") == "0" and equal.find(".//failure") is None
+    several = ElementTree.fromstring(mi_run("diff", str(A), str(A), str(B), "--format", "junit").out)
+    assert {case.get("classname") for case in several.iter("testcase")} == {"mi-run diff.B", "mi-run diff.C"}
+
+
+def test_github_gets_an_error_for_what_counts_and_a_notice_for_what_is_said(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0] * 20, metrics={"accuracy": 1.0, "n/a:b,50%": 1}, processor="a")
+    write_run(B, [0] * 12 + [1] * 8, metrics={"accuracy": 0.6, "n/a:b,50%": 2}, processor="b")
+    ended = mi_run("diff", str(A), str(B), "--format", "github")
+    lines = ended.out.splitlines()
+    assert ended.status == 1 and lines[-1] == "the metrics differ"
+    assert lines[0].startswith("::error title=accuracy::accuracy: A 1, B 0.6") and "p = 0.0078" in lines[0]
+    assert lines[1].startswith("::notice title=n/a%3Ab%2C50%25::n/a:b,50%25: A 1, B 2, difference 1; it has no test")
+    assert lines[-2].startswith("::notice title=mi-run diff::B is of another machine")
+    equal = mi_run("diff", str(A), str(A), "--format", "github")
+    assert equal.status == 0 and not equal.out.startswith("::") and equal.out.count("\n") == 1
+
+
+def test_github_shows_ten_errors_and_names_the_others(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    for folder in (A, B):
+        write_run(folder, [0] * 10, metrics={f"n/{place}": place + (folder == B) for place in range(12)})
+    lines = mi_run("diff", str(A), str(B), "--format", "github").out.splitlines()
+    assert len(lines) == 11 and lines[9] == "::error title=mi-run diff::3 more: n/9, n/10, n/11"
 
 
 # --- the tests -----------------------------------------------------------------------------------------------------

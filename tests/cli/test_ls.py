@@ -57,6 +57,31 @@ def test_runs_are_listed_the_newest_first_with_the_keys_that_differ(ls: Callable
     assert found == ls("outputs") and len(ls("outputs/train")) == 3 and len(ls(found[0]["path"])) == 1
 
 
+def test_names_tags_and_notes_are_listed_and_found(ls: Callable[..., list[dict[str, str]]]) -> None:
+    write(OUT / "train/mnist-mlp/v001", **{"run.name": "first", "run.tags": ["paper", "draft"], "run.note": None})
+    write(OUT / "train/mnist-mlp/v002", **{"run.name": None, "run.tags": [], "run.note": "of Monday"})
+    write(OUT / "train/mnist-mlp/v003", status="failed")
+    sweep = write_sweep(OUT / "sweeps/train/v001", {"seed": [0, 1]})
+    write(sweep / "0", **{"run.tags": ["paper"], "run.name": "many"})
+    write(sweep / "1", **{"run.tags": ["paper", "7"], "run.name": "many"})
+
+    def found(*where: str) -> set[str]:
+        typed = [word for condition in where for word in ("--where", condition)]
+        return {row["path"].removeprefix("outputs/") for row in ls(*typed, "--columns", "path")}
+
+    first, second, third, many = (f"train/mnist-mlp/v00{number}" for number in (1, 2, 3, 0))
+    many = "sweeps/train/v001"
+    assert found("tag=paper") == {first, many} and found("tag=7") == {many} and found("tag=pap") == set()
+    assert found("tag!=paper") == {second, third} and found("tag=paper", "tag=draft") == {first}
+    assert found("name=first") == {first} and found("name=many") == {many} and found("note=of Monday") == {second}
+    assert found("state=failed") == {third} and found("state!=failed", "tag=paper") == {first, many}
+    (row,) = ls("--where", "name=first")
+    assert (row["name"], row["tags"]) == ("first", "[paper,draft]") and "note" not in row
+    (row,) = ls("--where", "tag=7")
+    assert (row["name"], row["tags"]) == ("many", "[paper,7]")
+    assert list(ls()[0])[:3] == ["path", "name", "tags"] and list(ls()[0])[-1] == "note"
+
+
 def test_conditions_order_columns_and_limit(ls: Callable[..., list[dict[str, str]]]) -> None:
     for number, accuracy in enumerate((0.9, 0.7, None, 0.8), start=1):
         metrics = {} if accuracy is None else {"accuracy": accuracy}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -148,8 +149,37 @@ def test_expectations(mi_run: MiRun) -> None:
     assert unknown.status == 2 and "no summary metric is named 'acuracy'. Did you mean accuracy" in unknown.err
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
     assert sweep.status == 3
+    cases = ElementTree.parse(ended.folder / "expectations.xml").findall(".//testcase")
+    names = [(case.get("name"), case.get("classname")) for case in cases]
+    group = f"train.{ended.record['dataset']}-{ended.record['model']}"
+    assert names == [("accuracy > 1", group), ("loss < 1000", group)]
+    failures = [[failure.get("message") for failure in case.iter("failure")] for case in cases]
+    assert failures == [ended.record["expect_not_met"], []]
+    assert "expectations.xml" in ended.record["files"]
+    assert "expectations.xml" not in mi_run(*TINY).record["files"]
     mistake = mi_run(*TINY, "expect={accuracy: high}")
     assert mistake.status == 2 and "is not a bound" in mistake.err
+
+
+def test_what_a_run_is_called_changes_no_figure_and_no_hash(mi_run: MiRun) -> None:
+    plain = mi_run(*TINY)
+    labels = ("run.name=first", "run.tags=[paper,2026]", 'run.note="of Monday, again"')
+    named = mi_run(*TINY, *labels, "report=true")
+    config = named.record["config"]
+    assert [config[f"run.{key}"] for key in ("name", "tags", "note")] == [
+        "first",
+        ["paper", "2026"],
+        "of Monday, again",
+    ]
+    assert named.record["config_hash"] == plain.record["config_hash"]
+    assert named.record["checkpoint"]["from"] == "model store" and named.record["metrics"] == plain.record["metrics"]
+    page = (named.folder / "report.html").read_text()
+    facts = page[page.index('<dl class="facts">') :]
+    assert "<dt>name</dt><dd>first</dd>" in facts and "<dt>tags</dt><dd>paper, 2026</dd>" in facts
+    assert "<dt>note</dt><dd>of Monday, again</dd>" in facts and ">run.name<" not in page
+    assert mi_run("diff", str(plain.folder), str(named.folder)).out.startswith("equal in ")
+    mistake = mi_run(*TINY, "run.tags=paper")
+    assert mistake.status == 2 and "run.tags=paper: must be a list of names: type 'run.tags=[paper]'" in mistake.err
 
 
 def test_expectations_of_a_class_and_with_several_bounds(mi_run: MiRun) -> None:

@@ -93,7 +93,7 @@ def test_networks_of_checkpoints_are_compared_as_those_of_seeds(files: Callable[
     assert circuits["rows"][0]["both"] == first and circuits["answer"] in text
     markdown = files("diff", *pair, "--format", "markdown").out
     assert f"### circuits: B and A\n\n{circuits['answer']}\n\n| what | A | B | both |" in markdown
-    itself = files("diff", pair[0], pair[0])
+    itself = files("diff", pair[0], pair[0], "--all")
     assert itself.status == 0 and "The analysed layers of A and B have the same weights." in " ".join(
         itself.out.split()
     )

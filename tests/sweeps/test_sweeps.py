@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -611,8 +612,24 @@ def test_a_failed_job_ends_the_others_if_asked(mi_run: MiRun) -> None:
 def test_expectations_of_jobs(mi_run: MiRun) -> None:
     done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1", "expect={accuracy: '>1'}")
     assert done.status == 3 and done.err.count("expected > 1") >= 2
-    both = mi_run("-m", *TINY, *DIVERGING, "expect={accuracy: '>1'}")
+    both = mi_run("-m", *TINY, *DIVERGING, "expect={accuracy: '>1', loss: '>=0'}")
     assert both.status == 1
+    of_seeds, of_both = (
+        [
+            (case.get("classname"), case.get("name"), [str(failure.get("message")) for failure in case.iter("failure")])
+            for case in ElementTree.parse(ended.folder / "expectations.xml").iter("testcase")
+        ]
+        for ended in (done, both)
+    )
+    assert [(group, name, len(why)) for group, name, why in of_seeds] == [
+        ("seed=0", "accuracy > 1", 1), ("seed=1", "accuracy > 1", 1),
+    ]  # fmt: skip
+    assert "expected > 1" in of_seeds[0][2][0]
+    diverged = [why for _, _, why in of_both if "is not done (training diverged" in " ".join(why)]
+    assert len(diverged) == 2  # each bound of the job that failed
+    assert [why for _, name, why in of_both if name == "loss >= 0"].count([]) == len(of_both) // 2 - 1
+    none = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
+    assert not (none.folder / "expectations.xml").exists()
 
 
 def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from mi_runner.config import composition
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.config.run_schema import SWEEP_KEYS
+from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.files import sha256
@@ -24,8 +24,9 @@ from mi_runner.runs.record import CheckpointRecord, GivenRecord, RunRecord
 from mi_runner.runs.report import answers, rendering, shared_numbers, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import REPORT, RunFolder
-from mi_runner.runs.saved_runs import SavedRun
+from mi_runner.runs.saved_runs import SavedRun, labels_of
 from mi_runner.runs.states import State
+from mi_runner.tables.whole_numbers import file_size
 
 LARGEST_LOG = 2_000_000
 """Bytes at the end of run.log that are searched for warnings."""
@@ -45,8 +46,8 @@ SCRIPTS = {
 IN_PYTHON = "mi_runner.run("
 """How the command of a run begins that no command line makes again."""
 
-NOT_SHOWN = ("experiment", "dataset", "model", "report", *SWEEP_KEYS)
-"""Top-level keys that the config's table leaves out; the first three have their options instead."""
+NOT_SHOWN = ("experiment", "dataset", "model", "report", *LABELS, *SWEEP_KEYS)
+"""Keys that the config's table leaves out; the first three have their options instead, and labels stand at the top."""
 
 NOT_COMPARED = ("threads", "output_dir")
 """Keys whose value depends on the machine or the place."""
@@ -138,7 +139,7 @@ def run_page(folder: Path, state: State) -> str:
         folder=str(folder.absolute()),
         state=state,
         record=record,
-        facts=_facts(state),
+        facts=[*labels([SavedRun(folder, state, {}).config]), *_facts(state)],
         has_intervals=bool(HAS_INTERVAL.search(record.answer or "")),
         answers=alone,
         shared=shared,
@@ -173,6 +174,12 @@ def pictures_of(folder: Path) -> dict[str, Any]:
     except (OSError, Unreadable):
         return {}
     return {name: data for name, data in found.items() if name in SCRIPTS and isinstance(data, dict)}
+
+
+def labels(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Returns what a run, or the jobs of a sweep, are called, name → text."""
+    found = labels_of(configs)
+    return [(key, ", ".join(text) if isinstance(text, list) else str(text)) for key, text in found.items() if text]
 
 
 def _facts(state: State) -> list[tuple[str, str]]:
@@ -228,7 +235,7 @@ def _options(config: Mapping[str, Any], names: Sequence[str]) -> list[Option]:
     options = []
     for key, value in (pair for name, of_name in config.items() for pair in _flat(of_name, f"{name}.")):
         top = key.partition(".")[0]
-        if top == key and key in NOT_SHOWN:
+        if key in NOT_SHOWN and (top == key or key in LABELS):
             continue
         default = value if key in NOT_COMPARED or not defaults else defaults.get(key, "(none)")
         options.append(Option(key, value, default if default != value else ""))
@@ -318,14 +325,5 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[File]:
-    return [
-        File(path.relative_to(folder).as_posix(), size(path.stat().st_size)) for path in _listed(folder)[:MOST_FILES]
-    ]
-
-
-def size(n_bytes: int) -> str:
-    """Returns a file's size as text."""
-    for unit, bytes_of in (("MB", 10**6), ("kB", 10**3)):
-        if n_bytes >= bytes_of:
-            return f"{n_bytes / bytes_of:.1f} {unit}"
-    return f"{n_bytes} B"
+    listed = _listed(folder)[:MOST_FILES]
+    return [File(path.relative_to(folder).as_posix(), file_size(path.stat().st_size)) for path in listed]
