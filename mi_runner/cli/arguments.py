@@ -56,7 +56,7 @@ def near_flag(message: str, parser: argparse.ArgumentParser) -> str:
         return ""
     typed = found[1].partition("=")[0]
     flags = [flag for action in parser._actions for flag in action.option_strings]  # no public list
-    near = difflib.get_close_matches(typed, flags, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(typed, flags, n=1, cutoff=0.75)
     return f"there is no flag {typed}{f': did you mean {near[0]}?' if near else '.'}"
 
 

@@ -41,7 +41,7 @@ ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
-    ("mi-run rm --where tag=draft", "removes runs and sweeps, after a list"),
+    ("mi-run rm --where tag=draft", "removes runs, after a list"),
     ("mi-run bench bench.part=small", "which method finds good circuits?"),
 )
 

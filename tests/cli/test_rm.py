@@ -156,7 +156,7 @@ def test_a_folder_without_a_record_is_removed_once_it_is_old(rm: Callable[..., E
         ([str(SWEEPS / "v001/0")], "this is a job of a sweep. Remove the sweep, outputs/sweeps/train/v001."),
         (["--where", "tga=draft"], "tga"),
         (["--where", "draft"], "--where 'draft': write NAME=VALUE"),
-        (["--force"], "unrecognized arguments: --force. Type mi-run rm --help."),
+        (["--force"], "there is no flag --force. Type mi-run rm --help."),
     ],
 )
 def test_a_mistake_is_one_line_and_removes_nothing(arguments: list[str], text: str, rm: Callable[..., Ended]) -> None:

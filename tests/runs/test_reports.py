@@ -29,6 +29,7 @@ from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 from mi_runner.tables.declaration import Declarations, FigureType, Measure
+from mi_runner.tables.whole_numbers import file_size
 from tests.conftest import REPOSITORY, Ended
 from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
@@ -476,13 +477,14 @@ def test_an_old_folder_gets_a_page_without_torch(runs: Runs, tmp_path: Path) -> 
         ((), "report: a folder is missing. Type mi-run report FOLDER"),
         (("nowhere",), "nowhere: there is no such folder."),
         (("empty",), "empty: it has no run.json and no sweep.json, so it isn't the folder of a run or sweep. "),
-        (("-x",), "there is no flag -x. Type mi-run report --help."),
     ],
 )
 def test_mistakes_of_the_command_say_what_to_type(arguments: tuple[str, ...], text: str, mi_run: MiRun) -> None:
     Path("empty").mkdir()
     ended = mi_run("report", *arguments)
     assert ended.status == 2 and text in ended.err and "mi-run report outputs/" in ended.err
+    ended = mi_run("report", "-x")
+    assert ended.status == 2 and "there is no flag -x. Type mi-run report --help." in ended.err
 
 
 def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun, runs: Runs) -> None:
@@ -559,7 +561,7 @@ def test_numbers_are_short_but_whole_for_sorting() -> None:
     assert cells[0].value == "0.123456" and cells[1].value == "" and cells[6].value == "12345.5"
     assert tables._cell("94591", counts=True) == tables.Cell("94,591", "94591")
     assert [run_report.duration(seconds) for seconds in (3.21, 65, 7300)] == ["3.2 s", "1 min 05 s", "2 h 01 min"]
-    assert [run_report.size(n) for n in (5, 1500, 2_000_000)] == ["5 B", "1.5 kB", "2.0 MB"]
+    assert [file_size(n) for n in (5, 1500, 2_000_000)] == ["5 B", "1.5 kB", "2.0 MB"]
 
 
 def test_a_page_allows_its_own_script_and_style_alone(runs: Runs) -> None:
