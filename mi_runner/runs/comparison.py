@@ -26,7 +26,7 @@ from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.experiments.common.sentences import between, counted, figure
-from mi_runner.runs.judged import Difference, Judged, Rule, Tested, Tolerance, judged
+from mi_runner.runs.judged import Difference, Judged, PairedTest, Rule, Tolerance, judged
 from mi_runner.runs.metric_tests import over_seeds, student, tests_of
 from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, SameExamples, different_data
 from mi_runner.runs.pairs import HEADLINE, Matched, Pair, have_one_network, times_of
@@ -267,7 +267,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], rule: Rule, m
             found.sections[details:] = [replace(section, is_detail=True) for section in found.sections[details:]]
 
 
-def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Mapping[str, Tested]:
+def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Mapping[str, PairedTest]:
     """Notes which numbers of the summary of two runs differ, and count; returns the tests that they have.
 
     Args:
@@ -288,7 +288,7 @@ def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Ma
 
 
 def _rows_of_metrics(
-    runs: Mapping[str, SavedRun], found: Sequence[Judged], tests: Sequence[Mapping[str, Tested]]
+    runs: Mapping[str, SavedRun], found: Sequence[Judged], tests: Sequence[Mapping[str, PairedTest]]
 ) -> list[Row]:
     """Returns a row for each number of the summary that differs in any run, with its p-values and whether it counts."""
     (base, first), *others = runs.items()
@@ -653,7 +653,9 @@ def _numbers(found: Difference) -> tuple[list[float], list[float]]:
     return paired_means(enumerate(before), enumerate(after))
 
 
-def _test_of_jobs(found: Difference, pairs: Sequence[tuple[SavedRun, SavedRun]], *, one_network: bool) -> Tested | None:
+def _test_of_jobs(
+    found: Difference, pairs: Sequence[tuple[SavedRun, SavedRun]], *, one_network: bool
+) -> PairedTest | None:
     """Returns the test of a number of the summary: over the seeds of the jobs, or of one pair by its test examples."""
     if len(pairs) == 1 and not found.is_within(0.0):
         return tests_of(Pair(found.sides, *pairs[0]), [found.metric]).get(found.metric)
