@@ -100,6 +100,7 @@ def _command(arguments: list[str], *, is_program: bool) -> int:
     if arguments and arguments[0].isalpha() and arguments[0] != "all":
         raise ConfigError(explanations.not_a_command(arguments[0], [name for name in COMMANDS if name.isalpha()]))
     asked, arguments = pipeline.split(arguments)
+    pipeline.empty(asked)
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return _printed(ExitStatus.DONE)

@@ -13,7 +13,8 @@ from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.cli.diff_formats import github, junit, verdict
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
-from mi_runner.runs.comparison import Comparison, Section, compare
+from mi_runner.runs.compared import Comparison, Section
+from mi_runner.runs.comparison import compare
 from mi_runner.runs.judged import Tolerance
 from mi_runner.runs.run_folder import RECORD, is_word, linked
 from mi_runner.runs.saved_runs import Saved

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mi_runner.experiments.common.sentences import counted
 from mi_runner.runs import junit as junit_file
-from mi_runner.runs.comparison import Comparison
+from mi_runner.runs.compared import Comparison
 from mi_runner.runs.judged import Judged
 
 SUITE = "mi-run diff"

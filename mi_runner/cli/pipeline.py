@@ -64,6 +64,22 @@ def split(arguments: Sequence[str]) -> tuple[Asked, list[str]]:
     return Asked(parsed.printed, Path(parsed.folder_file).expanduser() if parsed.folder_file else None), others
 
 
+def empty(asked: Asked) -> None:
+    """Writes an empty file, so that a command that makes no run leaves no path of an earlier one.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    if asked.file is None:
+        return
+    try:
+        asked.file.write_text("", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{FOLDER_FILE} {asked.file}: can't write it ({reason(error)}). Name a file in a folder that exists."
+        ) from error
+
+
 def check(asked: Asked, what: str) -> None:
     """Checks that nothing is asked of a command that begins no run.
 
@@ -84,19 +100,9 @@ def check(asked: Asked, what: str) -> None:
 def answered(asked: Asked) -> Iterator[None]:
     """Prints and writes what is asked for of the run or sweep that the block makes.
 
-    The file is emptied first, so that a run that fails leaves no path of an earlier one.
-
     Raises:
-        ConfigError: the file can't be written, before the block.
-        RunFailed: it can't be written afterwards.
+        RunFailed: the file can't be written.
     """
-    if asked.file is not None:
-        try:
-            asked.file.write_text("", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"{FOLDER_FILE} {asked.file}: can't write it ({reason(error)}). Name a file in a folder that exists."
-            ) from error
     with console.folders(tables_to_stderr=asked.printed is not None) as folders:
         yield
     if not folders:

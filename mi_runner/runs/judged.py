@@ -33,7 +33,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Tested:
+class PairedTest:
     """A paired test of the difference of a metric.
 
     Attributes:
@@ -126,7 +126,7 @@ class Difference:
         return not self.alone and all(close(a, b, tolerance) for a, b in self.pairs)
 
 
-def judged(found: Difference, rule: Rule, test: Tested | None, *, name: str = "", excuse: str = "") -> Judged:
+def judged(found: Difference, rule: Rule, test: PairedTest | None, *, name: str = "", excuse: str = "") -> Judged:
     """Returns whether a difference counts, with a sentence that says why.
 
     Args:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mi_runner.runs.judged import Tested, close
+from mi_runner.runs.judged import PairedTest, close
 from mi_runner.runs.paired_answers import EXAMPLE, PREDICTIONS, SameExamples, paired_answers
 from mi_runner.runs.pairs import HEADLINE, Matched, Pair
 from mi_runner.runs.saved_runs import SEED, SavedRun
@@ -53,17 +53,17 @@ class Candidate:
     measure: str
     names: tuple[str, ...]
     values: tuple[float, float]
-    tested: Tested
+    tested: PairedTest
 
 
-def tests_of(pair: Pair, metrics: Sequence[str]) -> dict[str, Tested]:
+def tests_of(pair: Pair, metrics: Sequence[str]) -> dict[str, PairedTest]:
     """Returns the test of each of these numbers of the summary that has one."""
     with_seeds = SEED in pair.run.record.keys.get(HEADLINE, ()) and SEED in pair.other.record.keys.get(HEADLINE, ())
     candidates = list(_over_seeds(pair) if with_seeds else _over_examples(pair, metrics))
     return {metric: tested for metric in metrics if (tested := _test_of(metric, pair, candidates)) is not None}
 
 
-def _test_of(metric: str, pair: Pair, candidates: Sequence[Candidate]) -> Tested | None:
+def _test_of(metric: str, pair: Pair, candidates: Sequence[Candidate]) -> PairedTest | None:
     base, _, rest = metric.partition("/")
     names = rest.split("/") if rest else []
     values = pair.run.metrics.get(metric), pair.other.metrics.get(metric)
@@ -112,7 +112,7 @@ def _of_group(
     for measure in measures:
         if measure == ACCURACY and not (repeated and group[EXAMPLE].duplicated().any()):
             counts = paired_answers(group)
-            tested = Tested(counts.p, counts.n, MCNEMAR, EXAMPLES)
+            tested = PairedTest(counts.p, counts.n, MCNEMAR, EXAMPLES)
             yield Candidate(measure, names, counts.accuracies, tested)
             continue
         if measure == ACCURACY:
@@ -122,7 +122,7 @@ def _of_group(
         before, after = (side.groupby(group[EXAMPLE].to_numpy()).mean() for side in sides)
         difference = PairedValues.of((after - before).tolist())
         if difference.p is not None:
-            tested = Tested(difference.p, difference.n, STUDENT, EXAMPLES)
+            tested = PairedTest(difference.p, difference.n, STUDENT, EXAMPLES)
             yield Candidate(measure, names, (float(before.mean()), float(after.mean())), tested)
 
 
@@ -242,9 +242,9 @@ def _over_seeds(pair: Pair) -> Iterator[Candidate]:
             yield Candidate(one.measure, tuple(one.names.values()), one.means, tested)
 
 
-def student(before: Sequence[float], after: Sequence[float]) -> Tested | None:
+def student(before: Sequence[float], after: Sequence[float]) -> PairedTest | None:
     """Returns Student's paired test over seeds; None if there is none: of one pair, and of equal differences."""
     if not before:
         return None
     difference = PairedValues.of([b - a for a, b in zip(before, after, strict=True)])
-    return None if difference.p is None else Tested(difference.p, difference.n, STUDENT, SEEDS)
+    return None if difference.p is None else PairedTest(difference.p, difference.n, STUDENT, SEEDS)

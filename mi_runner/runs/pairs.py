@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, SameExamples, same_examples
+from mi_runner.runs.record import CheckpointRecord
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SavedRun
 from mi_runner.runs.saved_tables import read_frame
@@ -106,6 +107,12 @@ class Pair:
             frames[number] = pd.DataFrame({**{name: frame[name].astype(str) for name in names}, **numbers})
         merged = frames[0].merge(frames[1], on=names, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
         return Matched(merged, names, repeats, both, alone)
+
+
+def weights_of(run: SavedRun) -> list[str]:
+    """Returns the sha256 of the weights of a run's network, or of each of its networks; none where it isn't known."""
+    checkpoint = run.record.checkpoint or CheckpointRecord()
+    return [sha256 for sha256 in (checkpoint.sha256, *(one.sha256 for one in checkpoint.members)) if sha256]
 
 
 def times_of(runs: Iterable[SavedRun]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mi_runner.config.run_schema import RunConfig
-from mi_runner.experiments import Drawing
+from mi_runner.experiments import Drawing, Result
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
 from mi_runner.machine import cache, compilation, memory, threads
@@ -23,11 +23,13 @@ from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
 from mi_runner.runs.beside import Beside
 from mi_runner.runs.choices import experiment_of, import_choices, load_dataset
+from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
 from mi_runner.runs.preparation import device_of, prepare
 from mi_runner.runs.provenance import data_of, new_record, own_code
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
 from mi_runner.training.weights import names_of
@@ -127,9 +129,15 @@ def run(
             model = model_to_write(result, weighted)
             write(place, result, model, names_of(setting.dataset), beside, draws=config.figures)
         note(record, result)
-        not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
-        record.expect_not_met = tuple(not_met) if expected else None
-        if expected:
-            group = f"{names[0]}.{names[1]}-{names[2]}"
-            place.write_expectations(SUITE, expectations.cases(expected, result.metrics, group))
+        not_met = _not_met(expected, result, record, place)
     return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, result.figures)
+
+
+def _not_met(expected: Sequence[Expectation], result: Result, record: RunRecord, place: RunFolder) -> list[str]:
+    """Returns a line for each bound that isn't met, and notes them in the record and in expectations.xml."""
+    not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
+    record.expect_not_met = tuple(not_met) if expected else None
+    if expected:
+        group = f"{record.experiment}.{record.dataset}-{record.model}"
+        place.write_expectations(SUITE, expectations.cases(expected, result.metrics, group))
+    return not_met

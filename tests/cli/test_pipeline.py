@@ -66,6 +66,8 @@ def test_a_run_that_fails_leaves_the_file_empty(mi_run: Callable[..., Ended]) ->
     Path("folder.txt").write_text("outputs/of/before\n")
     ended = mi_run(*TINY, "training.learning_rate=1e30", "--folder-file", "folder.txt", "--print", "folder")
     assert ended.status == 1 and ended.out == "" and Path("folder.txt").read_text() == ""
+    Path("folder.txt").write_text("outputs/of/before\n")
+    assert mi_run("hydra.mode=RUN", "--folder-file", "folder.txt").status == 2 and not Path("folder.txt").read_text()
 
 
 @pytest.mark.parametrize(

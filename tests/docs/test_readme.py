@@ -36,8 +36,8 @@ def commands_of(page: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
 
 
-OF_OTHERS = ("plugins.md", "your_own_data.md")
-"""Pages whose commands run in tests/cli/test_plugins.py and tests/docs/test_your_own_data.py."""
+OF_OTHERS = ("plugins.md", "your_own_data.md", "ci.md")
+"""Pages with commands that run in tests/cli/test_plugins.py, test_your_own_data.py and test_ci.py."""
 
 COMMANDS = [
     command
@@ -118,10 +118,19 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if first == "ls":
         for number in (1, 2):
             write(
-                Path(f"outputs/ablation/mnist-skip/v00{number}"), experiment="ablation", **{"training.learning_rate": 1}
+                Path(f"outputs/ablation/mnist-skip/v00{number}"),
+                **{"experiment": "ablation", "training.learning_rate": 1, "run.tags": ["paper"], "run.name": "first"},
             )
         listed = mi_run(*arguments)
         assert listed.status == 0 and listed.out, listed.err
+        return
+    if first == "rm":
+        conditions = dict.fromkeys(re.findall(r"--where (\S+)", command))
+        write(Path("outputs/ablation/mnist-skip/v001"), status="failed", **{"run.tags": ["draft"]})
+        for folder in map(Path, arguments[1:] if not conditions else []):
+            write(write_sweep(folder, {"seed": [0]}) / "0") if "sweeps" in folder.parts else write(folder)
+        removed = mi_run(*arguments, "--yes")
+        assert removed.status == 0 and removed.out.splitlines()[-1].startswith("removed "), removed.err
         return
     if first == "diff":
         for folder in map(Path, arguments[1:3]):
