@@ -1,4 +1,4 @@
-"""The arguments of the commands about runs that exist: `mi-run ls`, `mi-run diff`."""
+"""The arguments of the commands about runs that exist: `mi-run ls`, `mi-run diff`, `mi-run table`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Parser(argparse.ArgumentParser):
 ADVICE = {
     "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run to make the first run.",
     "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
+    "table": "Type mi-run table FOLDER with the folder of a run or a sweep; mi-run ls lists them.",
 }
 """Command → what to type if there is no such folder."""
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
     "report": "mi_runner.cli.report_command",
+    "table": "mi_runner.cli.table_command",
     "bench": "mi_runner.cli.bench_command",
     "--completion": "mi_runner.cli.completion",
 }

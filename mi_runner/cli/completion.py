@@ -77,10 +77,15 @@ COMMANDS = {
     "ls": "list runs and sweeps",
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
+    "table": "print a table of a run or sweep for a paper",
     "bench": "judge methods that find circuits on a list of networks",
 }
 
-PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
+PARSERS = {
+    "ls": "mi_runner.cli.ls_command",
+    "diff": "mi_runner.cli.diff_command",
+    "table": "mi_runner.cli.table_command",
+}
 """Commands with options → their modules."""
 
 FLAGS = {
