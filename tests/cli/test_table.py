@@ -138,7 +138,10 @@ def test_a_table_in_parquet(run: Path, mi_run: Callable[..., Ended]) -> None:
         ([str(RUN), "metrics", "--where", "los>1"], "no column is named 'los'. Did you mean loss?"),
         ([str(RUN), "metrics", "--sort", "x"], "no column is named 'x'."),
         ([str(RUN), "metrics", "--where", "target=nowhere"], "table metrics: no row fits target=nowhere."),
-        ([str(RUN), "metrics", "--digits", "few"], "--digits few: type auto, or the digits behind the point, 0 to 12."),
+        (
+            [str(RUN), "metrics", "--digits", "few"],
+            "--digits few: type auto, or how many digits stand behind the point, 0 to 12.",
+        ),
         ([str(RUN), "metrics", "--format", "html"], "invalid choice: 'html'"),
         ([str(RUN), "broken"], "broken.csv: line 2 has 1 cells, not 2"),
     ],
