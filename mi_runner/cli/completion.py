@@ -78,6 +78,7 @@ COMMANDS = {
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
     "table": "print a table of a run or sweep for a paper",
+    "cite": "print whose work a run or sweep uses, as BibTeX",
     "bench": "judge methods that find circuits on a list of networks",
 }
 
@@ -85,6 +86,7 @@ PARSERS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
     "table": "mi_runner.cli.table_command",
+    "cite": "mi_runner.cli.cite_command",
 }
 """Commands with options → their modules."""
 

@@ -13,13 +13,12 @@ from typing import Any
 
 from mi_runner.bench.jobs import BENCH
 from mi_runner.bench.tables import TABLES as OF_BENCH
-from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.cli.arguments import Parser, saved_in
 from mi_runner.errors import ConfigError, ExitStatus, unknown
 from mi_runner.experiments.declared import declarations_of
-from mi_runner.runs import paper_tables, saved_runs
+from mi_runner.runs import paper_tables
 from mi_runner.runs.listing import Condition
 from mi_runner.runs.report import tables
-from mi_runner.runs.run_folder import linked
 from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, SavedRun
 from mi_runner.sweeps.declared import SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.tables import console
@@ -131,12 +130,9 @@ class Source:
         Raises:
             ConfigError: there is none, or it can't be read.
         """
-        folder = existing_folder(str(linked(Path(typed).expanduser())), "table")
-        saved = saved_runs.read(folder)
-        if saved is None:
-            raise ConfigError(f"{typed}: no run or sweep is in this folder. mi-run ls {typed} lists those below it.")
+        saved = saved_in(typed, "table")
         first = [*saved.record.shown, "metrics"] if isinstance(saved, SavedRun) else [SWEEP_SUMMARY.name]
-        return cls(saved, dict(tables.of_folder(folder, list(dict.fromkeys(first)))), _declared(saved))
+        return cls(saved, dict(tables.of_folder(saved.folder, list(dict.fromkeys(first)))), _declared(saved))
 
     def listed(self) -> list[dict[str, str]]:
         """Returns a row for each table: its name, its file, what it has.
