@@ -17,6 +17,7 @@ from mi_runner.cli.arguments import Parser, saved_in
 from mi_runner.errors import ConfigError, ExitStatus, unknown
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.runs import paper_tables
+from mi_runner.runs.citation import DIGITS_OF_HASH
 from mi_runner.runs.listing import Condition
 from mi_runner.runs.report import tables
 from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, SavedRun
@@ -184,7 +185,7 @@ class Source:
         facts = [
             str(saved.folder),
             *([f"mi-run {version}"] if version else []),
-            *([f"config {config}"] if config else []),
+            *([f"config {config[:DIGITS_OF_HASH]}"] if config else []),
         ]
         return [*([str(saved.values["command"])] if saved.values["command"] else []), ", ".join(facts)]
 
