@@ -290,7 +290,7 @@ def test_the_program_in_the_readme_runs() -> None:
 def test_the_makefile_has_the_targets_of_the_readme() -> None:
     targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
     names = {one or other for one, other in targets}
-    assert names == {"run", "test", "check", "bench", "docs"}
+    assert names == {"run", "test", "check", "bench", "docs", "site"}
     for name in names:
         done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and ".venv/bin/" in done.stdout
