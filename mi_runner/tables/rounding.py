@@ -36,19 +36,20 @@ class Rounded:
 
 
 def rounded(value: float, low: float | None = None, high: float | None = None, *, digits: int | None = None) -> Rounded:
-    """Returns a finite number as it is printed, with its interval if both ends are finite.
+    """Returns a finite number as it is printed, with its interval if both ends are finite and differ from the number.
+
+    An exact count has an interval that is the count alone.
 
     Args:
         digits: behind the point; None: as the interval's width says.
     """
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)) or low == value == high:
         text = alone(value) if digits is None else _fixed(value, digits)
         return Rounded(alone(value) if value != 0 and float(text) == 0 else text)
     if digits is None:
         digits = _behind_the_point(high - low, OF_WIDTH) if high > low else None
     if digits is None:
-        text = alone(value)
-        return Rounded(text, text, text, "0") if low == value == high else Rounded(text, alone(low), alone(high))
+        return Rounded(alone(value), alone(low), alone(high))
     number, at_low, at_high = (_fixed(one, digits) for one in (value, low, high))
     below, above = (_fixed(abs(float(one) - float(number)), digits) for one in (at_low, at_high))
     half = below if below == above and float(at_low) <= float(number) <= float(at_high) else None

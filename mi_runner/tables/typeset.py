@@ -165,7 +165,7 @@ def _cells(column: PaperColumn, digits: int | None) -> list[_Cell]:
             cells.append({math.inf: "∞", -math.inf: "−∞"}.get(value, UNKNOWN))
         elif isinstance(value, bool) or not isinstance(value, int | float):
             cells.append("yes" if value is True else "no" if value is False else str(value))
-        elif low is None and (isinstance(value, int) or (counts and value.is_integer())):
+        elif (low is None or low == value == high) and (isinstance(value, int) or (counts and value.is_integer())):
             cells.append(Rounded(str(int(value))))
         else:
             cells.append(rounded(value, low, high, digits=digits))

@@ -36,8 +36,8 @@ def commands_of(page: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
 
 
-OF_OTHERS = ("plugins.md", "your_own_data.md")
-"""Pages whose commands run in tests/cli/test_plugins.py and tests/docs/test_your_own_data.py."""
+OF_OTHERS = ("plugins.md", "start.md", "your_own_data.md")
+"""Pages whose commands run in tests/cli/test_plugins.py, and in test_start.py and test_your_own_data.py beside this."""
 
 COMMANDS = [
     command

@@ -23,7 +23,7 @@ from mi_runner.tables.rounding import Rounded, alone, rounded
         (0.00001, -0.2, 0.2, Rounded("0.00", "-0.20", "0.20", "0.20")),
         # The width is rounded before its digits are counted: 0.00999 is 0.010.
         (0.5, 0.495005, 0.504995, Rounded("0.500", "0.495", "0.505", "0.005")),
-        (1.0, 1.0, 1.0, Rounded("1.000", "1.000", "1.000", "0")),
+        (1.0, 1.0, 1.0, Rounded("1.000")),  # an exact count has the interval that is the number alone
         (1.0, 0.5, 0.5, Rounded("1.000", "0.5000", "0.5000", None)),
         (0.9, math.nan, 1.0, Rounded("0.9000")),
         (0.9, None, 1.0, Rounded("0.9000")),

@@ -98,3 +98,8 @@ def test_escapes(text: str, expected: str) -> None:
 def test_a_column_without_values_is_no_column_of_numbers() -> None:
     empty = PaperTable("t", "c", "l", [], [PaperColumn("x", [None, None]), PaperColumn("y", ["a", "b"])])
     assert "|---|---|\n| — | a |" in markdown(empty) and "95 %" not in markdown(empty)
+
+
+def test_an_exact_count_has_no_interval() -> None:
+    counts = PaperColumn("n", [1024, 3], None, [(1024.0, 1024.0), (2.0, 5.0)])
+    assert markdown(PaperTable("t", "c", "l", [], [counts])).endswith("| 1024 |\n| 3.0 [2.0, 5.0] |")
