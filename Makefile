@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?= experiment=ablation model=skip
 
-.PHONY: run test check bench docs mutants
+.PHONY: run test check bench docs site mutants
 
 run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
 	$(BIN)/mi-run $(ARGS)
@@ -28,6 +28,9 @@ docs: .venv/installed  ## writes the lists of pages, draws the pictures of docs/
 	$(BIN)/python docs/lists.py
 	$(BIN)/python docs/draw.py
 
+site: .venv/installed-for-site  ## the pages as a site with search, in the folder site; make site ARGS="dataset.limit=100"
+	$(BIN)/python docs/build_site.py site $(if $(filter file,$(origin ARGS)),,$(ARGS))
+
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
@@ -35,7 +38,11 @@ docs: .venv/installed  ## writes the lists of pages, draws the pictures of docs/
 	touch $@
 
 .venv/installed-for-tests: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,site]'
+	touch $@
+
+.venv/installed-for-site: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
 	touch $@
 
 .venv/installed-for-mutants: .venv/installed-for-tests

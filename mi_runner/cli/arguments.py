@@ -8,7 +8,6 @@ import itertools
 import re
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from mi_runner.config.help_page import WIDTH
@@ -115,24 +114,3 @@ class _EightyColumns(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=WIDTH)
-
-
-ADVICE = {
-    "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run experiment=train to make the first run.",
-    "rm": "Type mi-run rm FOLDER with the folder of a run or sweep; mi-run ls lists them.",
-    "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
-}
-"""Command → what to type if there is no such folder."""
-
-
-def existing_folder(typed: str, command: str) -> Path:
-    """Returns the folder that a user typed.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    folder = Path(typed).expanduser()
-    if not folder.is_dir():
-        problem = "this is a file, not a folder" if folder.exists() else "this folder doesn't exist"
-        raise ConfigError(f"{typed}: {problem}. {ADVICE[command]}")
-    return folder

@@ -41,6 +41,8 @@ COMMANDS = {
     "diff": "mi_runner.cli.diff_command",
     "report": "mi_runner.cli.report_command",
     "rm": "mi_runner.cli.rm_command",
+    "table": "mi_runner.cli.table_command",
+    "cite": "mi_runner.cli.cite_command",
     "bench": "mi_runner.cli.bench_command",
     "--completion": "mi_runner.cli.completion",
 }

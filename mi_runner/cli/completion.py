@@ -86,6 +86,8 @@ COMMANDS = {
     "diff": "compare runs or sweeps",
     "report": "make the report of a run or sweep again",
     "rm": "remove runs and sweeps",
+    "table": "print a table of a run or sweep for a paper",
+    "cite": "print whose work a run or sweep uses, as BibTeX",
     "bench": "judge methods that find circuits on a list of networks",
 }
 
@@ -94,6 +96,8 @@ PARSERS = {
     "diff": "mi_runner.cli.diff_command",
     "rm": "mi_runner.cli.rm_command",
     "report": "mi_runner.cli.report_command",
+    "table": "mi_runner.cli.table_command",
+    "cite": "mi_runner.cli.cite_command",
 }
 """Commands with options → their modules."""
 

@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.cli.arguments import Parser
 from mi_runner.cli.diff_formats import github, junit, verdict
+from mi_runner.cli.folders import saved_in
 from mi_runner.errors import ConfigError, ExitStatus
-from mi_runner.runs import saved_runs
 from mi_runner.runs.compared import Comparison, Section
 from mi_runner.runs.comparison import compare
 from mi_runner.runs.judged import Tolerance
-from mi_runner.runs.run_folder import RECORD, is_word, linked
+from mi_runner.runs.run_folder import RECORD, is_word
 from mi_runner.runs.saved_runs import Saved
 from mi_runner.tables import console
 
@@ -181,10 +181,7 @@ def _folder_of_newest() -> str:
 
 
 def _saved(typed: str) -> Saved:
-    folder = existing_folder(str(linked(Path(typed).expanduser())), "diff")
-    saved = saved_runs.read(folder)
-    if saved is None:
-        raise ConfigError(f"{typed}: no run or sweep is in this folder. mi-run ls {typed} lists those below it.")
+    saved = saved_in(typed, "diff")
     if saved.faults:
         raise ConfigError(f"{saved.faults[0]}. Mend the file, or compare another folder.")
     return saved

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.cli.arguments import Parser
+from mi_runner.cli.folders import existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
 from mi_runner.runs.listing import Condition, Listing, listing

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.cli.arguments import Parser
+from mi_runner.cli.folders import existing_folder
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
 from mi_runner.runs import run_folder, saved_runs
 from mi_runner.runs.listing import Condition, selected

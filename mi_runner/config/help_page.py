@@ -41,6 +41,8 @@ ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
     ("mi-run report FOLDER", "writes report.html of a run again"),
+    ("mi-run table FOLDER metrics", "a table for a paper: LaTeX, Markdown"),
+    ("mi-run cite FOLDER", "whose work a run uses, as BibTeX"),
     ("mi-run rm --where tag=draft", "removes runs, after a list"),
     ("mi-run bench bench.part=small", "which method finds good circuits?"),
 )

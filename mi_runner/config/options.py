@@ -104,6 +104,38 @@ def records_of(metadata: Mapping[str, Any]) -> Sequence[Described]:
     return records
 
 
+OFF: tuple[Any, ...] = (None, False, 0, "", "any", "none", [], "[]")
+"""Values of an option that leave out what it is for."""
+
+
+@dataclass(frozen=True)
+class Cites:
+    """Whose work a choice uses.
+
+    Attributes:
+        key: of an entry in mi_runner/runs/references.bib.
+        option: only runs use it in which this option of the choice is set; empty: all runs do.
+        value: and only where the option has this value, or this one among others; None: any but `OFF`.
+    """
+
+    key: str
+    option: str = ""
+    value: str | None = None
+
+    def applies(self, value: Any) -> bool:
+        """Returns whether a run uses the work.
+
+        Args:
+            value: of the option; a text has those of several runs with commas between them.
+        """
+        if not self.option:
+            return True
+        if self.value is None:
+            return value not in OFF
+        values = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+        return self.value in [str(one).strip("[] ") for one in values]
+
+
 @dataclass
 class Choice:
     """A choice of a config group, such as `model=mlp`.
@@ -113,12 +145,14 @@ class Choice:
         module: the module with its code, which is imported when a run begins.
         place: where the help page lists it: in the order of these numbers, then of the names.
         small: options with which a run takes seconds, for a first try, and for the tests that look at every choice.
+        cites: whose work it uses.
     """
 
     name: ClassVar[str]
     module: ClassVar[str]
     place: ClassVar[int] = 500
     small: ClassVar[tuple[str, ...]] = ()
+    cites: ClassVar[tuple[Cites, ...]] = ()
 
 
 _RANGE_CHECKS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (

@@ -67,24 +67,33 @@ def typed(frame: DataFrame, types: Mapping[str, CellType]) -> DataFrame:
     return pd.DataFrame(columns, columns=frame.columns)
 
 
-def _column(texts: Sequence[str], kind: CellType | None) -> Series[Any]:
-    import pandas as pd
+def values_of(texts: Sequence[str], kind: CellType | None) -> tuple[list[Any], CellType]:
+    """Returns the cells of a column as what they are, an empty one as None, and what they are.
 
+    Args:
+        kind: what they are said to be; None, or a cell that isn't of this kind: what all cells can be.
+    """
     for one in (kind, None):
         try:
             found = one or inferred(texts)
-            values: list[Any] = [None if text == "" else _value(text, found) for text in texts]
+            return [None if text == "" else _value(text, found) for text in texts], found
         except (ValueError, KeyError, OverflowError):
             continue
-        if found == "number":
-            return pd.Series(values, dtype="float64")
-        if None in values and found in ("integer", "truth value"):
-            try:
-                return pd.Series(values, dtype="boolean" if found == "truth value" else "Int64")
-            except (OverflowError, TypeError):  # integers of more than 64 bits
-                return pd.Series(values, dtype="object")
-        return pd.Series(values)
     raise AssertionError("what is inferred of all cells is what they can be")
+
+
+def _column(texts: Sequence[str], kind: CellType | None) -> Series[Any]:
+    import pandas as pd
+
+    values, found = values_of(texts, kind)
+    if found == "number":
+        return pd.Series(values, dtype="float64")
+    if None in values and found in ("integer", "truth value"):
+        try:
+            return pd.Series(values, dtype="boolean" if found == "truth value" else "Int64")
+        except (OverflowError, TypeError):  # integers of more than 64 bits
+            return pd.Series(values, dtype="object")
+    return pd.Series(values)
 
 
 def _value(text: str, kind: CellType) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import re
 import shutil
@@ -23,18 +22,10 @@ import mi_runner
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.runs.record import RunRecord
 from tests.conftest import REPOSITORY, Ended
+from tests.doc_programs import program
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-
-
-def program(name: str) -> ModuleType:
-    """A program of docs/, as a module."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"docs/{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def text_of(page: Path) -> str:

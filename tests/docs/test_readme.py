@@ -36,8 +36,8 @@ def commands_of(page: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
 
 
-OF_OTHERS = ("plugins.md", "your_own_data.md", "ci.md")
-"""Pages with commands that run in tests/cli/test_plugins.py, test_your_own_data.py and test_ci.py."""
+OF_OTHERS = ("plugins.md", "start.md", "your_own_data.md", "ci.md")
+"""Pages whose commands run in tests/cli/test_plugins.py, and in test_start.py, test_your_own_data.py and test_ci.py."""
 
 COMMANDS = [
     command
@@ -152,6 +152,12 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if first == "report":
         assert mi_run("experiment=ablation", *LIMITED, "experiment.methods=[zero]").status == 0
         assert mi_run(*arguments).status == 0
+        return
+    if first in ("table", "cite"):
+        swept = ["-m", "model=skip", "seed=0,1"] if "sweeps" in command else ["model=skip"]
+        assert mi_run("experiment=ablation", *LIMITED, "experiment.methods=[zero]", *swept).status == 0
+        printed_by = mi_run(*arguments)
+        assert printed_by.status == 0 and printed_by.out, printed_by.err
         return
     write_my_module()
     if first == "bench":
@@ -293,7 +299,7 @@ def test_the_program_in_the_readme_runs() -> None:
 def test_the_makefile_has_the_targets_of_the_readme() -> None:
     targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
     names = {one or other for one, other in targets}
-    assert names == {"run", "test", "check", "bench", "docs"}
+    assert names == {"run", "test", "check", "bench", "docs", "site"}
     for name in names:
         done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and ".venv/bin/" in done.stdout

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.datasets.arrays import Target
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 @dataclass
@@ -17,6 +17,7 @@ class EqualityConfig(DatasetConfig):
     name: ClassVar[str] = "equality"
     place: ClassVar[int] = 45
     module: ClassVar[str] = "mi_runner.datasets.equality"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("sutter2025"),)
     causal_model: ClassVar[str | None] = ""
     small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60", "training.stop_examples=20")
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.datasets.arrays import Target
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 @dataclass
@@ -17,6 +17,7 @@ class LogicConfig(DatasetConfig):
     name: ClassVar[str] = "logic"
     place: ClassVar[int] = 50
     module: ClassVar[str] = "mi_runner.datasets.logic"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
     causal_model: ClassVar[str | None] = "with one function"
     small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60",)
 

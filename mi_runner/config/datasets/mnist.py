@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.datasets.arrays import Target
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class Normalization(Enum):
@@ -23,6 +23,7 @@ class MnistConfig(DatasetConfig):
     name: ClassVar[str] = "mnist"
     place: ClassVar[int] = 10
     module: ClassVar[str] = "mi_runner.datasets.mnist"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("lecun1998"),)
     causal_model: ClassVar[str | None] = (
         "all digits, or a choice such as [4,5] that holds 2·half + parity for every half and parity of its digits"
     )

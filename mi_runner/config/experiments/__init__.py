@@ -24,6 +24,9 @@ class ExperimentConfig(Choice):
     """The summary metric that a search maximises."""
     compared: ClassVar[tuple[str, ...]] = ("accuracy",)
     """The measures that the printed table of a sweep has: of the jobs' table `summary`, where they have one."""
+    in_a_paper: ClassVar[str] = ""
+    """What a run does, as a sentence for a paper. `{option}` is the value of an option of the experiment, and
+    `{option|words}` has these words where the value is null; empty: nothing is said."""
     expects: ClassVar[Mapping[str, str]] = {}
     """Bounds on summary metrics that each run must meet, besides those of `expect`; exit status 3 if one is not met."""
 

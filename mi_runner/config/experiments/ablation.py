@@ -7,7 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class Method(Enum):
@@ -34,6 +34,11 @@ class AblationConfig(ExperimentConfig):
     name: ClassVar[str] = "ablation"
     place: ClassVar[int] = 20
     module: ClassVar[str] = "mi_runner.experiments.ablation.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("remix"), Cites("chan2022", "agree"))
+    in_a_paper: ClassVar[str] = (
+        "We ablated {targets|the parts that the option depth chooses} by {methods}, with values of the {source} "
+        "examples and {repeats} draws where they are resampled, and measured the accuracy and loss that are left."
+    )
     small: ClassVar[tuple[str, ...]] = (
         "dataset=mod_add",
         "dataset.train_size=60",

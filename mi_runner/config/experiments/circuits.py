@@ -16,7 +16,7 @@ from mi_runner.config.experiments.circuit_options import (
     truth_option,
     valid_option,
 )
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class CircuitTable(Enum):
@@ -45,6 +45,12 @@ class CircuitsConfig(ExperimentConfig):
     name: ClassVar[str] = "circuits"
     place: ClassVar[int] = 30
     module: ClassVar[str] = "mi_runner.experiments.circuits.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
+    in_a_paper: ClassVar[str] = (
+        "We counted the circuits of the {last_layers|all} last Linear layers that are valid (valid={valid}, "
+        "accuracy threshold {accuracy_threshold}); what is left out carries {ablation}, inputs={inputs}, "
+        "method={method}."
+    )
     compares_networks: ClassVar[bool] = True
     part_of: ClassVar[tuple[str, str] | None] = ("part", "parts")
     small: ClassVar[tuple[str, ...]] = (

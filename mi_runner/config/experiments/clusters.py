@@ -7,7 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class PruningCriterion(Enum):
@@ -23,6 +23,12 @@ class ClustersConfig(ExperimentConfig):
     name: ClassVar[str] = "clusters"
     place: ClassVar[int] = 40
     module: ClassVar[str] = "mi_runner.experiments.clusters.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("golechha2024"),)
+    in_a_paper: ClassVar[str] = (
+        "We trained the network with {n_clusters} clusters in the layer {layer|in the middle} and a loss that is "
+        "reduced by {strength} times the clusterability, beside a twin trained without, and switched the clusters "
+        "off and on alone; {controls} random partitions are the controls."
+    )
     small: ClassVar[tuple[str, ...]] = (
         "dataset=mod_add",
         "dataset.train_size=60",

@@ -14,7 +14,7 @@ from mi_runner.config.experiments.circuit_options import (
     truth_option,
     valid_option,
 )
-from mi_runner.config.options import option, option_of_records
+from mi_runner.config.options import Cites, option, option_of_records
 
 
 @dataclass
@@ -24,6 +24,12 @@ class CriteriaConfig(ExperimentConfig):
     name: ClassVar[str] = "criteria"
     place: ClassVar[int] = 35
     module: ClassVar[str] = "mi_runner.experiments.criteria.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
+    in_a_paper: ClassVar[str] = (
+        "We judged the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, accuracy "
+        "threshold {accuracy_threshold}) by {criteria}; a circuit survives a criterion of at least {threshold}. "
+        "What is left out carries {ablation}, inputs={inputs}."
+    )
     compares_networks: ClassVar[bool] = True
     headline: ClassVar[str] = "surviving"
     compared: ClassVar[tuple[str, ...]] = ("share", "chance")

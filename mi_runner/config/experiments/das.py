@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments.iit import Control, IitConfig, RotationSteps, Trained
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 def _with_default(name: str, default: Any) -> Any:
@@ -25,6 +25,15 @@ class DasConfig(IitConfig):
     name: ClassVar[str] = "das"
     place: ClassVar[int] = 60
     module: ClassVar[str] = "mi_runner.experiments.das.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (
+        Cites("geiger2024"),
+        Cites("sutter2025", "map"),
+        Cites("gomez2017", "map", "revnet"),
+    )
+    in_a_paper: ClassVar[str] = (
+        "We trained {map|rotations} (size {size}) at {site} for {variables} on {train_pairs} pairs for {epochs} "
+        "epochs, with the network frozen, and measured interchange intervention accuracy on {test_pairs} other pairs."
+    )
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",
         "dataset.test_size=60",

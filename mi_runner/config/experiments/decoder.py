@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option, same
+from mi_runner.config.options import Cites, option, same
 from mi_runner.config.training_schema import Optimizer
 from mi_runner.methods.decoder_options import DecoderOptions
 
@@ -18,6 +18,12 @@ class DecoderConfig(ExperimentConfig):
     name: ClassVar[str] = "decoder"
     place: ClassVar[int] = 80
     module: ClassVar[str] = "mi_runner.experiments.decoder.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("hewitt2019"),)
+    in_a_paper: ClassVar[str] = (
+        "We trained a decoder that reads the inputs and the answer from the activations of {sites|every "
+        "activation function}, rounded to {decimals|all} decimals, and tested it on a fraction of {test_share} of "
+        "them."
+    )
     headline: ClassVar[str] = "accuracy/all"
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",

@@ -15,7 +15,7 @@ from mi_runner.config.experiments.circuit_options import (
     truth_option,
     valid_option,
 )
-from mi_runner.config.options import option, option_of_records
+from mi_runner.config.options import Cites, option, option_of_records
 
 
 class DiscoveryObjective(Enum):
@@ -30,6 +30,19 @@ class DiscoveryConfig(ExperimentConfig):
     name: ClassVar[str] = "discovery"
     place: ClassVar[int] = 100
     module: ClassVar[str] = "mi_runner.experiments.discovery.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (
+        Cites("meloux2025"),
+        Cites("mueller2025"),
+        Cites("adolfi2024"),
+        Cites("hadad2026"),
+        Cites("meloux2025estimation", "bootstrap"),
+    )
+    in_a_paper: ClassVar[str] = (
+        "We looked for circuits of the {last_layers|all} last Linear layers by {methods} and judged them by the "
+        "best circuits that exist (valid={valid}, accuracy threshold {accuracy_threshold}); what is left out "
+        "carries {ablation}; judged on {judge_on}; {repeats} repeats of methods that draw random numbers, "
+        "{bootstrap} resamples of the examples."
+    )
     compares_networks: ClassVar[bool] = True
     compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")
     small: ClassVar[tuple[str, ...]] = (

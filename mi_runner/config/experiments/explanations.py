@@ -7,7 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class InterchangePairs(Enum):
@@ -22,6 +22,11 @@ class ExplanationsConfig(ExperimentConfig):
     name: ClassVar[str] = "explanations"
     place: ClassVar[int] = 90
     module: ClassVar[str] = "mi_runner.experiments.explanations.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
+    in_a_paper: ClassVar[str] = (
+        "We counted the valid circuits (accuracy above {accuracy_threshold}), their groundings, the algorithms of "
+        "at most {max_depth} gates on a path, and their alignments (pairs={pairs})."
+    )
     takes_seeds: ClassVar[bool] = True
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",

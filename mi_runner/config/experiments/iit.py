@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option, same
+from mi_runner.config.options import Cites, option, same
 from mi_runner.methods.interchange_options import (
     AdversaryOptions,
     InterchangeOptions,
@@ -62,6 +62,16 @@ class IitConfig(ExperimentConfig):
     name: ClassVar[str] = "iit"
     place: ClassVar[int] = 50
     module: ClassVar[str] = "mi_runner.experiments.iit.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (
+        Cites("geiger2022"),
+        Cites("geiger2024", "alignment", "rotation"),
+        Cites("gupta2024", "strictness"),
+    )
+    in_a_paper: ClassVar[str] = (
+        "We trained the {train} for {variables|all variables but the last} at {site|the first inner site} "
+        "({sources} source, alignment={alignment}, size {size}, {epochs} epochs on {train_pairs} pairs, "
+        "strictness {strictness}) and measured interchange intervention accuracy on {test_pairs} other pairs."
+    )
     headline: ClassVar[str] = "iia"
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 class Split(Enum):
@@ -28,6 +28,12 @@ class ProbesConfig(ExperimentConfig):
     name: ClassVar[str] = "probes"
     place: ClassVar[int] = 70
     module: ClassVar[str] = "mi_runner.experiments.probes.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("alain2016"), Cites("hewitt2019", "controls", "shuffled"))
+    in_a_paper: ClassVar[str] = (
+        "We fitted linear probes from {sites|every layer with weights but the last} to {variables|the variables "
+        "and their sums} with {folds} folds of the {source} examples (at most {examples|all}); controls: "
+        "{controls}."
+    )
     headline: ClassVar[str] = "r2"
     small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 

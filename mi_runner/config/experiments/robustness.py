@@ -13,7 +13,7 @@ from mi_runner.config.experiments.circuit_options import (
     threshold_option,
     valid_option,
 )
-from mi_runner.config.options import option
+from mi_runner.config.options import Cites, option
 
 
 @dataclass
@@ -23,6 +23,12 @@ class RobustnessConfig(ExperimentConfig):
     name: ClassVar[str] = "robustness"
     place: ClassVar[int] = 37
     module: ClassVar[str] = "mi_runner.experiments.robustness.experiment"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("hadad2026"), Cites("zhang2018"), Cites("neumaier2004", "seconds"))
+    in_a_paper: ClassVar[str] = (
+        "We proved or refuted that the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, "
+        "accuracy threshold {accuracy_threshold}) answer as the network in boxes of half-width {epsilons} "
+        "standard deviations around the test examples; what is left out carries {ablation}, inputs={inputs}."
+    )
     headline: ClassVar[str] = "certified"
     compared: ClassVar[tuple[str, ...]] = ("share_certified", "fewest_certified")
     small: ClassVar[tuple[str, ...]] = (

@@ -37,6 +37,9 @@ class SelftestConfig(ExperimentConfig):
     name: ClassVar[str] = "selftest"
     place: ClassVar[int] = 120
     module: ClassVar[str] = "mi_runner.experiments.selftest.experiment"
+    in_a_paper: ClassVar[str] = (
+        "We ran the self-test of the installation: every method on a network with a known answer."
+    )
     headline: ClassVar[str] = "held"
     compared: ClassVar[tuple[str, ...]] = ("ok",)
     expects: ClassVar[Mapping[str, str]] = {"n_failed": "==0"}

@@ -15,6 +15,7 @@ class TrainConfig(ExperimentConfig):
     name: ClassVar[str] = "train"
     place: ClassVar[int] = 10
     module: ClassVar[str] = "mi_runner.experiments.train.experiment"
+    in_a_paper: ClassVar[str] = "We trained the network and tested it on the test examples."
     takes_seeds: ClassVar[bool] = True
     small: ClassVar[tuple[str, ...]] = (
         "dataset=ellipses",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mi_runner.config.models import ModelConfig
+from mi_runner.config.options import Cites
 
 
 @dataclass
@@ -15,3 +16,4 @@ class SkipConfig(ModelConfig):
     name: ClassVar[str] = "skip"
     place: ClassVar[int] = 20
     module: ClassVar[str] = "mi_runner.models.two_layer_skip"
+    cites: ClassVar[tuple[Cites, ...]] = (Cites("remix"),)

@@ -44,6 +44,7 @@ class Method:
         draws: whether it draws random numbers, and so is repeated.
         resamples: whether it finds circuits again on resampled examples; one that takes too long for that doesn't.
         paper: where it was published; empty: nowhere.
+        cites: the keys of the entries in mi_runner/runs/references.bib that a paper names.
         is_default: whether a run that names no methods has it; none of an installed package is.
         origin: the entry point of the installed package that adds it; None: it is mi-run's own, or is given by itself.
 
@@ -62,6 +63,7 @@ class Method:
     draws: bool = False
     resamples: bool = True
     paper: str = ""
+    cites: tuple[str, ...] = ()
     is_default: bool = False
     origin: EntryPoint | None = None
 
@@ -174,6 +176,7 @@ METHODS = (
         takes=("loss",),
         passes=1,
         paper="Syed et al. 2023",
+        cites=("syed2023",),
         is_default=True,
     ),
     Method(
@@ -183,6 +186,7 @@ METHODS = (
         takes=("loss",),
         passes=_steps_of_eap_ig,
         paper="Hanna et al. 2024",
+        cites=("hanna2024",),
         is_default=True,
     ),
     Method(
@@ -208,6 +212,7 @@ METHODS = (
         passes=_passes_of_acdc,
         evaluations=_evaluations_of_acdc,
         paper="Conmy et al. 2023",
+        cites=("conmy2023",),
         is_default=True,
     ),
     Method(
@@ -228,6 +233,7 @@ METHODS = (
         draws=True,
         resamples=False,
         paper="Bhaskar et al. 2024",
+        cites=("bhaskar2024", "louizos2018"),
         is_default=True,
     ),
     Method(
@@ -239,6 +245,7 @@ METHODS = (
         draws=True,
         resamples=False,
         paper="Cao et al. 2021",
+        cites=("cao2021", "louizos2018"),
     ),
     Method(
         name="information_flow",
@@ -246,6 +253,7 @@ METHODS = (
         scores=f"{_SCORES}:information_flow",
         passes=1,
         paper="Ferrando and Voita 2024",
+        cites=("ferrando2024",),
     ),
 )
 """The methods of the package, in the order of the help page."""
