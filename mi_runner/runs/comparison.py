@@ -21,6 +21,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
+from mi_runner.config.figure_options import FIGURE_KEYS
 from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
@@ -51,7 +52,7 @@ SECONDS = "seconds"
 OF_TRAINING = frozenset({"history", "ordinary_training"})
 """Tables that a run has only if it trained the network itself, and did not find it in the model store."""
 
-NOT_COMPARED = frozenset({"output_dir", "report", "figures", *SWEEP_KEYS})
+NOT_COMPARED = frozenset({"output_dir", "report", *FIGURE_KEYS, *SWEEP_KEYS})
 """Config keys in which runs may differ without a difference in anything."""
 
 MOST_RUNS = len(ascii_uppercase)

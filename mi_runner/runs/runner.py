@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mi_runner.config.figure_options import figure_files
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
 from mi_runner.machine import cache, compilation, memory, threads
+from mi_runner.machine.drawing import laid_out
 from mi_runner.progress import Progress, log
-from mi_runner.runs import expectations, run_folder
+from mi_runner.runs import captions, expectations, run_folder
 from mi_runner.runs.beside import Beside
 from mi_runner.runs.choices import experiment_of, import_choices, load_dataset
 from mi_runner.runs.given import NOTHING, Given
@@ -87,7 +89,8 @@ def run(
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
     progress, beside, compiled_before = progress or Progress(), beside or Beside(None), compilation.SPENT.seconds
     journal = Journal(record, config, claim, beside, quiet=quiet)
-    progress.draw = beside.begin_figures if config.figures else None
+    beside.wanted = figure_files(config.figures)
+    progress.draw = beside.begin_figures if config.figures.draw else None
 
     with recorded(journal, progress), threads.exactly(config.threads):
         if folder is not None:
@@ -122,8 +125,11 @@ def run(
         result = with_history(result, weighted)
         with journal.stage("write"):
             model = model_to_write(result, weighted)
-            write(place, result, model, names_of(setting.dataset), beside, draws=config.figures)
+            said = captions.setting(config, setting.dataset)
+            metadata = names_of(setting.dataset)
+            write(place, result, model, metadata, beside, draws=config.figures.draw, setting=said)
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
-    return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, result.figures)
+    drawn = {name: laid_out(drawing, beside.wanted.width) for name, drawing in result.figures.items()}
+    return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, drawn)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mi_runner.config.composition import figures_of
 from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
@@ -106,7 +107,7 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
     Raises:
         OSError: the disk is full, or the folder can't be written.
     """
-    place = RunFolder(found.folder)
+    place, wanted = RunFolder(found.folder), figures_of(found.plan.overrides)
     place.write_table(SWEEP.name, found.rows)
     if not found.summed:
         sweep_answer.write(found.folder, "\n".join(answers))
@@ -123,10 +124,10 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
         place.write_table(f"sweep_{name}", table)
     sweep_answer.write(found.folder, "\n".join([*answers, *compared.answers]))
     for name, drawing in _drawn(found).items():
-        place.write_figure(name, drawing)
+        place.write_figure(name, drawing, wanted)
     for name, drawing in compared.figures.items():
         try:
-            place.write_figure(f"sweep_{name}", drawing)
+            place.write_figure(f"sweep_{name}", drawing, wanted)
         except OSError:
             raise
         except Exception as error:  # the tables are there, and stay

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.runs.choices import load_dataset
 from tests.conftest import Ended
 
@@ -31,13 +31,13 @@ DrawnBy = Callable[..., Drawn]
 def drawn_by(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> DrawnBy:
     """A command, once it has run, and the figures of its folder, by name."""
     drawn: dict[Path, Figure] = {}
-    save = files.save_figure
+    save = drawing.save_figure
 
     def keep(drawing: Callable[[], Figure], path: Path) -> None:
         figure = drawn[Path(path)] = drawing()  # beside its place: .NAME.png.0123.tmp.png
         save(lambda: figure, path)
 
-    monkeypatch.setattr(files, "save_figure", keep)
+    monkeypatch.setattr(drawing, "save_figure", keep)
 
     def run(*arguments: str) -> Drawn:
         drawn.clear()
