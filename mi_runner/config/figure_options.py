@@ -31,7 +31,8 @@ class FigureOptions:
     """Whether and how pictures are drawn. The values are in conf/config.yaml."""
 
     draw: bool = option(
-        MISSING, "draw the pictures of figures/; figures=false is short for figures.draw=false, and saves 2 to 5 s a run"
+        MISSING,
+        "draw the pictures of figures/; figures=false is short for figures.draw=false, and saves 2 to 5 s a run",
     )
     formats: list[FigureFormat] = option(MISSING, "the files of each picture: png, svg, pdf, or several")
     width: float | None = option(

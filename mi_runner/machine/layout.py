@@ -40,6 +40,9 @@ LETTER = 0.58 * READABLE / 72
 CELL = "cell"
 """Marks the numbers in the cells of a heat map."""
 
+NEAR_POINT = "near point"
+"""Marks the names of points; a figure with a given width has those that cover no other one."""
+
 _WIDTH: ContextVar[float | None] = ContextVar("width", default=None)
 
 
@@ -142,7 +145,7 @@ def key(axes: Axes, *, beside: bool = True, title: str | None = None, size: floa
         size: of the text in points.
         options: of matplotlib's legend, for a figure that is as wide as it needs.
     """
-    labels = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = labelled(axes)
     if not labels:
         return
     if _WIDTH.get() is not None:
@@ -153,6 +156,13 @@ def key(axes: Axes, *, beside: bool = True, title: str | None = None, size: floa
         labels.values(), labels.keys(), frameon=False, fontsize=size, title=title, title_fontsize=size,
         **{**place, **options},
     )  # fmt: skip
+
+
+def labelled(*axes: Axes) -> dict[str, Any]:
+    """Returns text → what it names, of all that has a label in axes, each label once."""
+    return {
+        label: handle for one in axes for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
+    }  # fmt: skip
 
 
 def key_below(
@@ -189,6 +199,13 @@ def numbers(axes: Axes, texts: Mapping[tuple[int, int], str], white: Any, *, siz
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, gid=CELL)
 
 
+def whole_numbers(axis: Axis) -> None:
+    """Gives an axis of counts or epochs ticks at whole numbers alone, also where there is only one."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
+
+
 # --- a figure of a given width ---------------------------------------------------------------------------------------
 
 
@@ -213,6 +230,7 @@ def fitted(figure: Figure, width: float) -> Figure:
     for _ in range(2):  # what the first change moves can make another one necessary
         _draw(figure)
         _remove_large_numbers(figure)
+        _remove_covered_names(figure)
         _move_wide_keys(figure, width)
         for axes in figure.axes:
             _break_lines_of(axes)
@@ -256,6 +274,19 @@ def _remove_large_numbers(figure: Figure) -> None:
         if any(box.width > 0.98 * width or box.height > 1.1 * height for box in boxes):
             for text in texts:
                 text.remove()
+
+
+def _remove_covered_names(figure: Figure) -> None:
+    """Removes the names of points that cover an earlier one, or reach out of the figure."""
+    for axes in figure.axes:
+        kept: list[Bbox] = []
+        for text in [text for text in axes.texts if text.get_gid() == NEAR_POINT]:
+            text.set_rotation(0)
+            box = text.get_window_extent()
+            if any(box.overlaps(other) for other in kept) or box.x1 > figure.bbox.x1:
+                text.remove()
+            else:
+                kept.append(box)
 
 
 def _move_wide_keys(figure: Figure, width: float) -> None:
@@ -314,8 +345,11 @@ def _break_lines(text: Text, room: float, *, is_upright: bool = False) -> None:
     long = box.height if is_upright else box.width
     if long <= room or room <= 0:
         return
+    text.set_fontsize(READABLE)
     lines = text.get_text().split("\n")
-    letters = max(8, int(max(map(len, lines)) * room / long) - 1)
+    letters = max(8, int(max(map(len, lines)) * room / long * LARGEST / READABLE) - 1)
+    longest = max(map(len, text.get_text().split()), default=0)
+    letters = longest if letters < longest <= 1.5 * letters else letters  # a word that nearly fits stays whole
     text.set_text("\n".join(piece for line in lines for piece in textwrap.wrap(line, letters) or [""]))
 
 
@@ -327,8 +361,12 @@ def _make_room(axis: Axis) -> None:
         return
     locator = axis.get_major_locator()
     if not isinstance(locator, FixedLocator):
-        if isinstance(locator, MaxNLocator):
-            locator.set_params(nbins=3)
+        for bins in (4, 3, 2, 1) if isinstance(locator, MaxNLocator) else ():
+            locator.set_params(nbins=bins)
+            if not _overlap(axis):
+                return
+        if axis.axis_name == "x" and isinstance(locator, MaxNLocator):
+            axis.set_major_locator(FixedLocator(list(axis.get_view_interval())))
         return
     if axis.axis_name == "x":
         axis.set_tick_params(labelrotation=90)
@@ -358,9 +396,7 @@ def overlapping(axis: Axis, each: int = 1) -> list[tuple[str, str]]:
         each: looks at every so many.
     """
     shown = [
-        label
-        for label in axis.get_ticklabels()
-        if label.get_visible() and label.get_text() and _inside(axis, label)
+        label for label in axis.get_ticklabels() if label.get_visible() and label.get_text() and _inside(axis, label)
     ][::each]
     found = []
     for one, other in zip(shown, shown[1:], strict=False):

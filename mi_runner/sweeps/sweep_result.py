@@ -17,7 +17,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables, wholes
+from mi_runner.sweeps import drawn_metrics, network_groups, sweep_answer, sweep_report, sweep_tables, wholes
 from mi_runner.sweeps.collected import Collected, collect
 from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
@@ -138,8 +138,10 @@ def _drawn(found: Collected) -> dict[str, Drawing]:
     """Returns the figures of the summary: of the metrics by swept values, and of the rows of the jobs' tables."""
     from mi_runner.sweeps import sweep_figures
 
-    by_values = [item for item in sweep_tables.metrics_by_values(found.counted, found.plan.objective) if item[1]]
-    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
+    objective = found.plan.objective
+    by_values = [item for item in sweep_tables.metrics_by_values(found.counted, objective, whole=True) if item[1]]
+    panels = drawn_metrics.panels(by_values, sweep_tables.compared(found.counted), objective)
+    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values, panels)} if panels else {}
     combination = list(dict.fromkeys(key for one in found.counted for key in one.combination))
     short = sweep_tables.short_checkpoints(found.counted)
     measured = [
