@@ -127,7 +127,9 @@ def _own_style() -> Iterator[None]:
     import matplotlib
 
     # Not `rcdefaults`, which first reads all styles, for 0.1 s.
-    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    own: dict[Any, Any] = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")
+    }
     with matplotlib.rc_context(own | STYLE):
         yield
 

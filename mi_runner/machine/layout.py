@@ -7,15 +7,16 @@ below the panels, and `fitted` then breaks lines, turns labels and leaves out th
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -91,7 +92,7 @@ def panels(
     least: float = LEAST_PANEL,
     ratios: Sequence[float] | None = None,
     share: str = "",
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """Returns a figure and its panels `(down, across)`.
 
     Where a given width has no room for all columns, further columns go below the first ones.
@@ -179,12 +180,29 @@ def key_below(
     if width is not None:
         letters = int((width - 0.6) / LETTER)
         texts = ["\n".join(textwrap.wrap(text, letters)) or text for text in texts]
-        longest = max(len(line) for text in texts for line in text.split("\n"))
-        columns = max(1, min(len(texts), int((width - 0.1) / (longest * LETTER + 0.45))))
+        fitting = (n for n in range(min(len(texts), 4), 1, -1) if _width_of_key(texts, n) < width - 0.1)
+        columns = next(fitting, 1)
+        lines = sum(1 + text.count("\n") for text in texts) / columns + (title is not None)
+        figure.set_figheight(figure.get_figheight() + 0.15 * math.ceil(lines))
     figure.legend(
         labels.values(), texts, frameon=False, fontsize=size, title=title, title_fontsize=size,
         loc="outside lower center", ncols=columns, columnspacing=1.2,
     )  # fmt: skip
+
+
+def _width_of_key(texts: Sequence[str], columns: int) -> float:
+    """Returns about how many inches wide a key is, whose columns are filled one after the other."""
+    short, longer = divmod(len(texts), columns)
+    ends = list(itertools.accumulate(short + (column < longer) for column in range(columns)))
+    parts = [texts[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    letters = [max(len(line) for text in part for line in text.split("\n")) for part in parts if part]
+    return sum(number * LETTER + 0.45 for number in letters)
+
+
+def broken(text: str, width: float) -> str:
+    """Returns a text in lines of at most so many inches, of the smallest text."""
+    letters = max(4, int(width / LETTER))
+    return "\n".join(piece for line in text.split("\n") for piece in textwrap.wrap(line, letters) or [""])
 
 
 def numbers(axes: Axes, texts: Mapping[tuple[int, int], str], white: Any, *, size: float = 7) -> None:
@@ -362,13 +380,13 @@ def _make_room(axis: Axis) -> None:
     locator = axis.get_major_locator()
     if not isinstance(locator, FixedLocator):
         for bins in (4, 3, 2, 1) if isinstance(locator, MaxNLocator) else ():
-            locator.set_params(nbins=bins)
+            axis.set_major_locator(MaxNLocator(nbins=bins, integer=_is_whole(locator)))
             if not _overlap(axis):
                 return
-        if axis.axis_name == "x" and isinstance(locator, MaxNLocator):
+        if _is_across(axis) and isinstance(locator, MaxNLocator):
             axis.set_major_locator(FixedLocator(list(axis.get_view_interval())))
         return
-    if axis.axis_name == "x":
+    if _is_across(axis):
         axis.set_tick_params(labelrotation=90)
         for label in axis.get_ticklabels():
             label.set(rotation=90, ha="center", va="top")
@@ -380,8 +398,21 @@ def _make_room(axis: Axis) -> None:
         if not _overlap(axis, each):
             kept = {place: text for place, text in list(zip(places, texts, strict=True))[::each]}
             axis.set_major_locator(FixedLocator(list(kept)))
-            axis.set_major_formatter(FuncFormatter(lambda x, position=None: kept.get(x, "")))
+            axis.set_major_formatter(FuncFormatter(partial(_label_at, kept)))
             return
+
+
+def _is_whole(locator: Any) -> bool:
+    """Returns whether a locator has ticks at whole numbers alone."""
+    return bool(getattr(locator, "_integer", False))  # it has no public name
+
+
+def _label_at(labels: Mapping[float, str], x: float, position: int | None = None) -> str:
+    return labels.get(x, "")
+
+
+def _is_across(axis: Axis) -> bool:
+    return axis is axis.axes.xaxis
 
 
 def _overlap(axis: Axis, each: int = 1) -> bool:
@@ -399,14 +430,14 @@ def overlapping(axis: Axis, each: int = 1) -> list[tuple[str, str]]:
         label for label in axis.get_ticklabels() if label.get_visible() and label.get_text() and _inside(axis, label)
     ][::each]
     found = []
-    for one, other in zip(shown, shown[1:], strict=False):
+    for one, other in itertools.pairwise(shown):
         first, second = one.get_window_extent(), other.get_window_extent()
         if first.width == 0 or second.width == 0:
             continue
-        angle = math.radians(one.get_rotation())
-        if axis.axis_name == "x" and 0 < angle < math.pi / 2:  # turned labels lie side by side, as lines of text
+        angle = math.radians(float(one.get_rotation()))
+        if _is_across(axis) and 0 < angle < math.pi / 2:  # turned labels lie side by side, as lines of text
             (x0, _), (x1, _) = (label.get_transform().transform(label.get_position()) for label in (one, other))
-            height = one.get_fontsize() * axis.figure.dpi / 72 * (1 + one.get_text().count("\n"))
+            height = float(one.get_fontsize()) * axis.figure.dpi / 72 * (1 + one.get_text().count("\n"))
             if abs(x1 - x0) * math.sin(angle) < 0.9 * height:
                 found.append((one.get_text(), other.get_text()))
         elif first.shrunk(0.98, 0.86).overlaps(second.shrunk(0.98, 0.86)):
@@ -416,7 +447,7 @@ def overlapping(axis: Axis, each: int = 1) -> list[tuple[str, str]]:
 
 def _inside(axis: Axis, label: Text) -> bool:
     """Returns whether a label's tick lies within the limits of its axis."""
-    place = label.get_position()[0 if axis.axis_name == "x" else 1]
+    place = label.get_position()[0 if _is_across(axis) else 1]
     low, high = sorted(axis.get_view_interval())
     return bool(low - 1e-9 <= place <= high + 1e-9)
 

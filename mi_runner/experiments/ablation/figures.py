@@ -69,7 +69,7 @@ def unit_drops(rows: Sequence[Row]) -> Figure:
     """Draws the accuracy lost by each unit of each target, sorted, with a panel for each target."""
     targets = list(dict.fromkeys(row["target"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure, panels = layout.panels(len(targets), 1, (7.5, 2.2))
+    figure, panels = layout.panels(len(targets), 1, (7.5, 1.35 if layout.is_narrow(5) else 2.2))
     for axes, target in zip(panels[:, 0], targets, strict=True):
         for method in methods:
             drops = [row["accuracy_drop"] for row in rows if (row["target"], row["method"]) == (target, method)]

@@ -69,7 +69,8 @@ def _weights_by_feature(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawin
 
 def _weights_of_features(name: str, weight: Tensor, units: Sequence[int], names: Sequence[str]) -> Figure:
     """Draws weights `(units, features)`: blue negative, red positive."""
-    figure = layout.blank(2.2 + 0.3 * len(names), 1.8 + 0.2 * len(units))
+    row = 0.2 if layout.given_width() is None else 0.12
+    figure = layout.blank(2.2 + 0.3 * len(names), 1.8 + row * len(units))
     axes = figure.subplots()
     largest = float(weight.abs().max()) or 1.0
     shown = axes.imshow(weight.numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")

@@ -95,7 +95,7 @@ def edges(networks: Sequence[Network]) -> Figure:
     """
     panel = max(3.5, 0.9 * len(networks[0].columns))
     is_narrow = layout.is_narrow(panel * len(networks) / 2)
-    figure, panels = layout.panels(1, len(networks), (panel, 3.2 if is_narrow else 4.8), (0, 0.4), least=panel / 2)
+    figure, panels = layout.panels(1, len(networks), (panel, 2.6 if is_narrow else 4.8), (0, 0.4), least=panel / 2)
     for axes, network in zip(panels[0], networks, strict=True):
         _network(axes, network)
     lines = (
@@ -186,9 +186,9 @@ def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
     columns = [ALL, *class_names]
     wide = max(2.1, 0.42 * len(columns))
     least = 1.45 if len(columns) <= 4 else 2.0
-    row = 0.2 if layout.is_narrow(4) else 0.34
+    high = 0.2 if layout.is_narrow(4) else 0.34
     figure, panels = layout.panels(
-        1, len(networks), (wide, row * len(states) + 0.8), (1.8, 0.5), least=least, share="y"
+        1, len(networks), (wide, high * len(states) + 0.8), (1.8, 0.5), least=least, share="y"
     )
     grid = panels[0]
     for axes, network in zip(grid, networks, strict=True):

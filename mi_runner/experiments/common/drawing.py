@@ -38,6 +38,9 @@ MOST_LABELS = 60
 MOST_LETTERS = 24
 """Letters of a name at an axis; … stands for what is left out."""
 
+MOST_OF_CAPTION = 0.8
+"""Inches of a line of a picture's caption in a mosaic of a given width; longer ones are broken."""
+
 MOST_LARGE_PICTURES = 25
 """Up to this many pictures, a mosaic draws them larger."""
 
@@ -91,13 +94,15 @@ def mosaic(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str
     The grid is one image on one pair of axes, because a hundred pairs of axes take matplotlib seconds.
     """
     height, width = pictures[0].shape[:2]
+    across, size, text = math.ceil(math.sqrt(len(pictures))), 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1, 5.5
+    if (given := layout.given_width()) is not None:
+        longest = max(len(line) for caption in captions for line in caption.split("\n"))
+        across = max(1, min(across, int(given / max(0.33, min(MOST_OF_CAPTION, longest * layout.LETTER + 0.08)))))
+        size, text = given / across, layout.READABLE
+        captions = [layout.broken(caption, size) for caption in captions]
     n_lines = max(caption.count("\n") + 1 for caption in captions)
     gap, room = max(1, width // 14), max(2, height // 5) * n_lines
-    across, size, text = math.ceil(math.sqrt(len(pictures))), 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1, 5.5
-    if (given := layout.given_width()) is not None:  # a picture is as wide as its caption
-        letters = max(len(line) for caption in captions for line in caption.split("\n"))
-        across = max(1, min(across, int(given / max(0.33, letters * layout.LETTER + 0.08))))
-        size, text = given / across, layout.READABLE
+    if given is not None:
         room = math.ceil((0.14 * n_lines + 0.04) / size * (width + gap))
     down = math.ceil(len(pictures) / across)
     shape = (down * (height + room), across * (width + gap), *pictures[0].shape[2:])

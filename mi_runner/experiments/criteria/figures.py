@@ -57,7 +57,7 @@ def _matrix(rows: Sequence[Row], column: str, lowest: float, cmap: str, label: s
     axes.set_facecolor("#dddddd")  # where there is no number
     shown = axes.imshow(cells, cmap=cmap, vmin=lowest, vmax=1)
     if len(names) <= drawing.MOST_CELL_TEXTS:
-        places = [tuple(place) for place in np.argwhere(~np.isnan(cells)).tolist()]
+        places = [(i, j) for i, j in np.argwhere(~np.isnan(cells)).tolist()]
         texts = {place: f"{cells[place]:.2f}".replace("-", "−") for place in places}
         layout.numbers(axes, texts, np.abs(cells) > 0.6 if lowest < 0 else cells < 0.6, size=6)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)

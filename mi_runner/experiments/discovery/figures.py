@@ -64,7 +64,7 @@ def of_output(output: str | int, part: Part, by_ablation: Mapping[str, Curves]) 
 
 
 def _curves(by_ablation: Mapping[str, Curves]) -> Figure:
-    least, height = 3.0, 2.1 if layout.is_narrow(6) else 3.5
+    least, height = 3.0, 1.8 if layout.is_narrow(6) else 3.5
     figure, grid = layout.panels(2, len(by_ablation), (5.2, height), (1.6, 0), least=least, share="y")
     for column, (ablation, curves) in enumerate(by_ablation.items()):
         for axes, measure in zip(grid[:, column], ("accuracy", "mse"), strict=True):
@@ -114,10 +114,9 @@ def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
     columns = {name: scores / (np.nanmax(np.abs(scores)) or 1.0) for name, scores in columns.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["fraction of valid circuits"] = curves.shares
-    widest = max(part.sizes[:-1])
-    least = max(1.0, 0.1 * widest) if widest <= MOST_NUMBERED else 1.0
-    height = 1.1 if layout.is_narrow(4) else 1.9
-    figure, grid = layout.panels(n_layers, len(columns), (1.9, height), (1, 0.4), least=least)
+    if layout.is_narrow(1.9 * len(columns)):
+        return _matrix_of_scores(ablation, part, columns)
+    figure, grid = layout.panels(n_layers, len(columns), (1.9, 1.9), (1, 0.4))
     kinds: dict[bool, Any] = {}
     for place, (name, values) in enumerate(columns.items()):
         for layer, block in enumerate(edges.masks(values)):
@@ -129,7 +128,7 @@ def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
             if max(n_out, n_in) <= 6:
                 texts = {at: f"{block[at]:.2f}" for at in np.ndindex(n_out, n_in) if not np.isnan(block[at])}
                 layout.numbers(axes, texts, np.abs(block) > 0.6 if signed else block < 0.6, size=6.5)
-            is_left = layout.is_first(place, len(columns), least=least, room=1)
+            is_left = layout.is_first(place, len(columns), room=1)
             _number_ends(axes, n_in, n_out, down=is_left)
             drawing.name_ends(axes, part, layer, down=is_left)
             if layer == 0:
@@ -143,6 +142,32 @@ def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
         label = "score ÷ the method's largest" if signed else "score ÷ the largest, or fraction"
         figure.colorbar(shown, ax=list(grid.flat), label=label, location="bottom", fraction=0.04, aspect=40)
     figure.suptitle(f"{ablation} ablation", fontsize=10)
+    return figure
+
+
+def _matrix_of_scores(ablation: str, part: Part, columns: Mapping[str, np.ndarray]) -> Figure:
+    """Draws the same as one heat map, a row for each edge and a column for each method, which needs less room."""
+    edges = Edges(part.sizes)
+    names = list(zip(*(of.tolist() for of in edges.names), strict=True))
+    is_named = len(names) <= drawing.MOST_LABELS
+    figure = layout.blank(4, 1.3 + (0.13 * len(names) if is_named else min(6.0, 0.04 * len(names))))
+    axes = figure.subplots()
+    values = np.stack(list(columns.values()), axis=1)
+    signed = bool(np.nanmin(values) < 0)
+    shown = axes.imshow(values, cmap="RdBu_r" if signed else "magma", vmin=-1 if signed else 0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), list(columns), rotation=90)
+    if is_named:
+        ends = [
+            [part.name(layer + side, neuron) or str(neuron) for side, neuron in enumerate(of)] for layer, *of in names
+        ]
+        texts = [f"{layer}: {'→'.join(map(drawing.short, of))}" for (layer, *_), of in zip(names, ends, strict=True)]
+        axes.set_yticks(range(len(names)), texts)
+    for layer in range(1, len(part.layers)):
+        axes.axhline([of[0] for of in names].index(layer) - 0.5, color="black", linewidth=0.8)
+    axes.set_ylabel("edge, layer: from→to" if is_named else "edges, layer by layer")
+    axes.set_title(f"{ablation} ablation", fontsize=10)
+    label = "score ÷ the method's largest, or fraction of circuits"
+    figure.colorbar(shown, ax=axes, label=label, location="bottom", fraction=0.03, aspect=40)
     return figure
 
 

@@ -194,9 +194,9 @@ def _tree(axes: Axes, tree: Tree, depth: int) -> None:
             return
         gate, *sides = tree
         node: Any = next(numbers)
-        for side, sign in zip(sides, (-1, 1), strict=True):
-            negated = (gate == NIMP and sign == 1) or (gate == CONVERSE_NIMP and sign == -1)
-            x1, y1 = x + sign * width / 2, y - 1 / (depth + 1)
+        for side, way in zip(sides, (-1, 1), strict=True):
+            negated = (gate == NIMP and way == 1) or (gate == CONVERSE_NIMP and way == -1)
+            x1, y1 = x + way * width / 2, y - 1 / (depth + 1)
             axes.plot([x, x1], [y, y1], color="black", linewidth=0.8, linestyle=":" if negated else "-", zorder=1)
             if negated:
                 axes.text(

@@ -160,7 +160,7 @@ def heat_map(rows: Sequence[Row]) -> Figure:
             grid[down, across] = np.mean(own) if own else np.nan
         shown = axes.imshow(grid, cmap="magma", vmin=0, vmax=1, aspect="auto")
         texts = {at: f"{value:.2f}" for at, value in np.ndenumerate(grid) if not np.isnan(value)}
-        layout.numbers(axes, texts, grid < 0.6, size=8)  # type: ignore[arg-type]
+        layout.numbers(axes, texts, grid < 0.6, size=8)
         axes.set_xticks(range(len(sites)), sites, rotation=30, ha="right")
         is_left = layout.is_first(int(subset != "all"), 2, least=least)
         axes.set_yticks(range(len(variables)), variables if is_left else [""] * len(variables))
@@ -188,7 +188,7 @@ def examples(
     """
     assert dataset.image_shape is not None
     columns = [base, *sources.unbind(1), nearest]
-    figure = layout.blank(1.4 * len(columns), 1.15 * len(base) + 0.4)
+    figure = layout.blank(1.4 * len(columns), (0.8 if layout.is_narrow(1.4 * len(columns)) else 1.15) * len(base) + 0.4)
     grid = figure.subplots(len(base), len(columns), squeeze=False)
     of_places = [f"source of\n{', '.join(place)}" for place in places]
     titles = ["base", *of_places, "test image nearest to\nthe counterfactual"]

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES: dict[str, dict[str, Any]] = {
-    NONE: {"linestyle": "-", "marker": "o"},
-    "untrained": {"linestyle": ":", "marker": "s", "markerfacecolor": "none"},
-    "shuffled": {"linestyle": ":", "marker": "x", "alpha": 0.5},
-    "input": {"linestyle": "none", "marker": "D", "markerfacecolor": "none"},
+    NONE: {"linestyle": "-"},
+    "untrained": {"linestyle": "--", "markerfacecolor": "none", "linewidth": 1},
+    "shuffled": {"linestyle": ":", "markersize": 2.5, "linewidth": 1},
+    "input": {"linestyle": "none", "markerfacecolor": "none"},
 }
-"""How each control is drawn; the network itself is solid."""
+"""How each control is drawn; the network itself is solid. A set of variables has a colour and a marker."""
 
 LABELS = {"r2": "R² on held-out examples", "accuracy": "accuracy on held-out examples"}
 LOWEST = -0.25
@@ -42,6 +42,7 @@ def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
     )
     for axes, measure in zip(panels[0], measures, strict=True):
         for number, name in enumerate(names):
+            of_name = {"color": styles.style(number).color, "marker": styles.style(number).marker, "markersize": 4}
             for control, style in STYLES.items():
                 own = [row for row in rows if (row["variables"], row["control"]) == (name, control)]
                 points = [
@@ -51,9 +52,7 @@ def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 ]
                 if points:
                     label = name if control == NONE else None
-                    axes.plot(
-                        *zip(*points, strict=True), color=styles.style(number).color, markersize=4, label=label, **style
-                    )
+                    axes.plot(*zip(*points, strict=True), label=label, **{**of_name, **style})
         has_input = any(row["control"] == "input" for row in rows)
         ticks = ([-1] if has_input else []) + list(range(len(sites)))
         axes.set_xticks(ticks, (["raw input"] if has_input else []) + sites, rotation=30, ha="right")
@@ -62,7 +61,7 @@ def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
         drawing.tidy(axes)
     for control in STYLES:
         if control != NONE and any(row["control"] == control for row in rows):
-            axes.plot([], [], color="gray", markersize=4, label=control, **STYLES[control])
+            axes.plot([], [], label=control, **{"color": "gray", "marker": "o", "markersize": 4, **STYLES[control]})
     layout.key(axes)
     return figure
 

@@ -1,4 +1,4 @@
-"""Pictures of circuits: neurons in columns, kept edges by the sign (colour, dashes) and size (width) of their weights."""
+"""Pictures of circuits: neurons in columns, kept edges by the sign (colour, dashes) and size (width) of weights."""
 
 from __future__ import annotations
 
