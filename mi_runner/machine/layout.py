@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READABLE, LARGEST = 7.0, 8.0
 """The smallest and the largest text in a figure of a given width, in points."""
 
-SIZES = {
+SIZES: dict[Any, Any] = {
     "font.size": LARGEST, "axes.titlesize": LARGEST, "axes.labelsize": LARGEST, "figure.titlesize": LARGEST,
     "xtick.labelsize": READABLE, "ytick.labelsize": READABLE, "legend.fontsize": READABLE,
 }  # fmt: skip
@@ -110,9 +110,9 @@ def panels(
     columns = across if width is None else max(1, min(across, int((width - room[0] / 2) / least)))
     blocks = math.ceil(across / columns)
     figure = blank(panel[0] * across + room[0], panel[1] * down * blocks + room[1])
-    ratio = {"width_ratios": ratios} if ratios is not None and columns == across else {}
-    grid = figure.subplots(down * blocks, columns, squeeze=False, **ratio)
-    found = np.empty((down, across), dtype=object)
+    ratio: dict[str, Any] = {"width_ratios": ratios} if ratios is not None and columns == across else {}
+    grid: Any = figure.subplots(down * blocks, columns, squeeze=False, **ratio)
+    found: Any = np.empty((down, across), dtype=object)
     for row, column in np.ndindex(down * blocks, columns):
         place = row // down * columns + column
         if place < across:

@@ -92,7 +92,7 @@ def _draw_panel(axes: Axes, found: ByValues, panel: Panel, along: str | None, va
             elinewidth=1, linewidth=1.2, linestyle=look.dashes if numeric else "none", color=look.color, label=label,
         )  # fmt: skip
         for x, spread in here:
-            axes.plot([x] * len(_seeds(spread)), _seeds(spread), look.marker, color=look.color, **CIRCLE)
+            axes.plot([x] * len(_seeds(spread)), _seeds(spread), "o", color=look.color, **CIRCLE)
     if numeric and min(values) > 0 and max(values) >= 100 * min(values):
         axes.set_xscale("log")
     elif numeric:

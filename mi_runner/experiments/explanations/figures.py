@@ -168,18 +168,17 @@ def _alignment(found: Explanations, alignment: Alignment) -> Figure:
     left.set_title(algorithm.formula, fontsize=9)
     places = _places(sizes)
     _edges(right, found, places, found.network.space.full)
-    carried = {
-        (chosen.layer, neuron): COLOURS[node % len(COLOURS)]
-        for node, chosen in enumerate(alignment.sets)
-        for neuron in chosen.neurons
-    }
+    carried = {(chosen.layer, neuron): node for node, chosen in enumerate(alignment.sets) for neuron in chosen.neurons}
     variables = logic.variable_names(sizes[0])
     for layer, row in enumerate(places):
         for neuron, (x, y) in enumerate(row):
             text = variables[neuron] if layer == 0 else f"h{layer}.{neuron}" if layer < len(sizes) - 1 else "out"
-            _box(right, x, y, text, carried.get((layer, neuron), "white"))
+            node = carried.get((layer, neuron))
+            text, colour = (text, "white") if node is None else (f"{text} ({node + 1})", COLOURS[node % len(COLOURS)])
+            _box(right, x, y, text, colour)
     right.set_title(
-        "neurons carry the node of their colour\n(edges: solid red positive, dashed blue negative weight)", fontsize=9
+        "neurons carry the node of their colour and number\n(edges: solid red positive, dashed blue negative weight)",
+        fontsize=9,
     )
     _frame(right, len(sizes))
     return figure
@@ -205,7 +204,8 @@ def _tree(axes: Axes, tree: Tree, depth: int) -> None:
                 )  # fmt: skip
             draw(side, x1, y1, width / 2)
         colour = "white" if node < 0 else COLOURS[node % len(COLOURS)]
-        _box(axes, x, y, "∨" if gate == OR else "∧", colour)
+        sign = "∨" if gate == OR else "∧"
+        _box(axes, x, y, sign if node < 0 else f"{sign} ({node + 1})", colour)
 
     draw(tree, 0.5, 0.95, 0.5)
     axes.set(xlim=(-0.05, 1.05), ylim=(-0.02, 1.05))
