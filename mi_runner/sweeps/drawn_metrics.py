@@ -30,16 +30,16 @@ class Panel:
 def panels(found: ByValues, compared: Sequence[str], objective: str | None = None) -> list[Panel]:
     """Returns what is drawn of the numbers of a summary, at most `MOST_PANELS`.
 
-    The objective comes first, then numbers without parts that differ. A measure that the experiment compares may have
-    only parts, such as `regret_mse/eap/zero`: a panel then has a line for each method, under the first ablation. Where
-    nothing differs, the first number is drawn.
+    The objective comes first, then numbers without parts that differ, or that the experiment compares. A measure that
+    it compares may have only parts, such as `regret_mse/eap/zero`: a panel then has a line for each method, under the
+    first ablation. Where nothing differs, the first number is drawn.
 
     Args:
         compared: the measures that the experiment compares.
     """
     names = list(dict.fromkeys(name for _, metrics in found for name in metrics))
     plain = [name for name in names if name == objective or "/" not in name]
-    differing = [name for name in plain if name == objective or _differs(found, name)]
+    differing = [name for name in plain if name in (objective, *compared) or _differs(found, name)]
     in_parts = [panel for measure in compared if measure not in plain if (panel := _of_parts(found, names, measure))]
     made = [Panel(name, {"": name}) for name in differing][: max(1, MOST_PANELS - len(in_parts))]
     made = [*made, *in_parts][:MOST_PANELS]

@@ -54,9 +54,9 @@ def accuracy(rows: Sequence[Row], floor: float | None = None) -> Figure:
             ],
             fmt=".", color="black", markersize=3, elinewidth=0.8,
         )  # fmt: skip
-    axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
     if floor is not None:
         axes.axvline(floor, color=COLORS["none"], linestyle=":", linewidth=1, label="commonest class alone")
+    axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
     axes.set_yticks(range(len(targets)), [drawing.short(target) for target in targets])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="test accuracy", ylabel="ablated")
