@@ -19,7 +19,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.machine.reading import Unreadable, is_own_file, read_text
 from mi_runner.runs.run_folder import CAPTIONS, FIGURES, frame_of
 from mi_runner.tables.columns import Columns
-from mi_runner.tables.declaration import Declarations, FigureType, Rows
+from mi_runner.tables.declaration import OF_TEST_SET, Declarations, FigureType, Rows
 
 if TYPE_CHECKING:
     from mi_runner.datasets import Dataset
@@ -50,7 +50,7 @@ def _options(config: RunConfig) -> list[str]:
     return [text for key, text in typed if key not in NOT_OF_SETTING and key not in FIGURE_KEYS]
 
 
-def caption(name: str, declared: Declarations, rows: Rows | Columns | None, where: str) -> str:
+def caption(name: str, declared: Declarations, rows: Rows | Columns | None, where: str, n_test: int | None) -> str:
     """Returns the caption of a figure.
 
     Args:
@@ -58,6 +58,7 @@ def caption(name: str, declared: Declarations, rows: Rows | Columns | None, wher
         declared: what the figures show.
         rows: of the table that the figure draws; None: it draws none.
         where: the setting, in a sentence.
+        n_test: test examples of the run; None of several runs.
     """
     figure = declared.figure(name)
     if figure is None:
@@ -65,15 +66,17 @@ def caption(name: str, declared: Declarations, rows: Rows | Columns | None, wher
     said = [f"{figure.caption.rstrip('.')}."]
     if figure.of and (found := figure.names_of(name)):
         said.append(f"{figure.of[0].upper()}{figure.of[1:]}: {found}.")
-    if (counted := _n(figure, rows)) is not None:
+    if (counted := _n(figure, rows, n_test)) is not None:
         said.append(counted)
     if figure.intervals:
         said.append(f"Intervals: {figure.intervals.rstrip('.')}.")
     return " ".join(filter(None, [*said, where]))
 
 
-def _n(figure: FigureType, rows: Rows | Columns | None) -> str | None:
+def _n(figure: FigureType, rows: Rows | Columns | None, n_test: int | None) -> str | None:
     """Returns how many examples, pairs or networks the values of a figure are of; None if its table doesn't say it."""
+    if figure.n == OF_TEST_SET and n_test is not None:
+        return f"n = {n_test:,} test examples."
     if not figure.n or rows is None or not len(rows):
         return None
     frame = frame_of(rows)
@@ -88,13 +91,25 @@ def _n(figure: FigureType, rows: Rows | Columns | None) -> str | None:
 
 
 def of_figures(
-    names: Iterable[str], declared: Declarations, tables: Mapping[str, Rows | Columns], where: str
+    names: Iterable[str],
+    declared: Declarations,
+    tables: Mapping[str, Rows | Columns],
+    where: str,
+    n_test: int | None = None,
 ) -> dict[str, str]:
-    """Returns name → caption of figures."""
+    """Returns name → caption of figures.
+
+    Args:
+        names: of the figures.
+        declared: what they show.
+        tables: the rows that they draw, by the table's name.
+        where: the setting, in a sentence.
+        n_test: test examples of the run; None of several runs.
+    """
     found = {}
     for name in names:
         figure = declared.figure(name)
-        found[name] = caption(name, declared, tables.get(figure.table) if figure is not None else None, where)
+        found[name] = caption(name, declared, tables.get(figure.table) if figure is not None else None, where, n_test)
     return found
 
 
@@ -125,14 +140,14 @@ def read(folder: Path) -> dict[str, str]:
     return found
 
 
-def of_sweep(plan_base: Mapping[str, Any], swept: Mapping[str, Sequence[Any]]) -> str:
+def of_sweep(common: Mapping[str, Any], swept: Mapping[str, Sequence[Any]]) -> str:
     """Returns the setting of a sweep in a sentence.
 
     Args:
-        plan_base: what all jobs have in common, by key.
+        common: what all jobs have in common, by key.
         swept: key → its values.
     """
     names = {"experiment": "Experiment", "dataset": "data set", "model": "network"}
-    said = [f"{words} {plan_base[key]}" for key, words in names.items() if plan_base.get(key) is not None]
-    said += [f"{key} of {', '.join(map(str, values))}" for key, values in swept.items()]
-    return f"{', '.join(said)}." if said else ""
+    said = [f"{words} {common[key]}" for key, words in names.items() if common.get(key) is not None]
+    said += [f"{key} {', '.join(map(str, values))}" for key, values in swept.items() if values]
+    return f"{'; '.join(said)}." if said else ""

@@ -125,9 +125,9 @@ def run(
         result = with_history(result, weighted)
         with journal.stage("write"):
             model = model_to_write(result, weighted)
-            said = captions.setting(config, setting.dataset)
+            where = captions.setting(config, setting.dataset), len(setting.dataset.x_test)
             metadata = names_of(setting.dataset)
-            write(place, result, model, metadata, beside, draws=config.figures.draw, setting=said)
+            write(place, result, model, metadata, beside, draws=config.figures.draw, setting=where)
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None

@@ -59,7 +59,7 @@ def write(
     beside: Beside,
     *,
     draws: bool = True,
-    setting: str = "",
+    setting: tuple[str, int | None] = ("", None),
 ) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
@@ -67,7 +67,7 @@ def write(
         metadata: of the files of weights: the names of inputs and classes.
         beside: makes tables and figures.
         draws: whether figures are drawn.
-        setting: what the run is of, in a sentence for captions.
+        setting: for captions: what the run is of, in a sentence, and its number of test examples.
     """
     if draws:
         beside.begin_figures(result.figures)
@@ -89,7 +89,7 @@ def write(
         beside.write_figures(place, result.figures)
     if draws and result.figures:
         tables = {table.name: table.rows for table in result.filled}
-        found = captions.of_figures(result.figures, result.declared, tables, setting)
+        found = captions.of_figures(result.figures, result.declared, tables, *setting)
         place.write_captions(captions.page(found, beside.wanted.formats))
 
 

@@ -13,8 +13,10 @@ from mi_runner.config.composition import figures_of
 from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
-from mi_runner.runs import run_folder, states
+from mi_runner.machine.drawing import FigureFiles
+from mi_runner.runs import captions, run_folder, states
 from mi_runner.runs.plan import Plan, named
+from mi_runner.runs.report.run_report import figure_files
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
 from mi_runner.sweeps import drawn_metrics, network_groups, sweep_answer, sweep_report, sweep_tables, wholes
@@ -23,7 +25,7 @@ from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declaratio
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Ended
 from mi_runner.tables import console
-from mi_runner.tables.declaration import COUNT
+from mi_runner.tables.declaration import COUNT, Row
 from mi_runner.tables.whole_numbers import in_short
 
 if TYPE_CHECKING:
@@ -132,6 +134,27 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
             raise
         except Exception as error:  # the tables are there, and stay
             console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
+    _write_captions(found, {f"sweep_{name}": rows for name, rows in compared.tables.items()}, wanted)
+
+
+def _write_captions(found: Collected, compared: Mapping[str, Sequence[Row]], wanted: FigureFiles) -> None:
+    """Writes the captions of all figures in a sweep's folder.
+
+    Args:
+        compared: the rows of comparisons of networks, by the tables' names.
+    """
+    plan, names = found.plan, [path.stem for path in figure_files(found.folder)]
+    if not names:
+        return
+    experiments = dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in found.jobs)
+    values = {
+        key: list(dict.fromkeys(job.job.swept[key] for job in found.jobs if key in job.job.swept)) for key in plan.swept
+    }
+    summed = sweep_tables.summary_rows(found.summed)
+    tables = {SWEEP.name: summed, SWEEP_SUMMARY.name: summed, **compared}
+    declared = declarations_of_sweep(experiments, plan.swept)
+    said = captions.of_figures(names, declared, tables, captions.of_sweep(plan.base, values))
+    RunFolder(found.folder).write_captions(captions.page(said, wanted.formats))
 
 
 def _drawn(found: Collected) -> dict[str, Drawing]:
