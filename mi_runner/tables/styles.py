@@ -13,7 +13,7 @@ from typing import Any
 BLUE, ORANGE, GREEN, PINK, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"
 BLACK, GREY = "#000000", "#888888"
 
-COLORS = (BLUE, ORANGE, RED, SKY, BLACK, PINK, GREEN, GREY)
+COLORS = (BLUE, ORANGE, RED, SKY, BLACK, GREY, PINK, GREEN)
 MARKERS = "osD^vPX*<>dp"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)))
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----")

@@ -201,7 +201,8 @@ def test_ablation(drawn_by: DrawnBy) -> None:
     assert [axes.get_title() for axes in drawn["units"].axes] == list(dict.fromkeys(units["target"]))
 
     checkpoint = load_file(ended.record["checkpoint"]["path"])
-    (axes,) = drawn["weights_layers.0"].axes
+    axes, scale = drawn["weights_layers.0"].axes
+    assert scale.get_xlim()[0] == pytest.approx(-scale.get_xlim()[1])
     shown = pictures(axes, 28)
     assert list(shown) == [str(unit) for unit in range(6)]
     for unit, weight in enumerate(checkpoint["layers.0.weight"]):

@@ -115,8 +115,13 @@ def mosaic(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str
         canvas[top : top + height, left : left + width] = picture
         above = top - min(room / n_lines * 0.25, 0.06 * height)
         axes.text(left + width / 2, above, caption, ha="center", va="bottom", fontsize=text)
-    axes.imshow(np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas, interpolation="nearest", **colours)
+    shown = np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas
+    image = axes.imshow(shown, interpolation="nearest", **colours)
     axes.set_axis_off()
+    if "vmin" in colours:  # the same colours mean the same in all pictures
+        figure.colorbar(image, ax=axes, pad=0.01, location="bottom", fraction=0.04, aspect=40).ax.tick_params(
+            labelsize=7
+        )
     figure.suptitle(title, fontsize=9)
     return figure
 
