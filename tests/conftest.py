@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mi_runner.cli import command as cli
-from mi_runner.machine import files, threads
+from mi_runner.machine import drawing, threads
 from mi_runner.progress import log
 from tests import forked
 from tests.undrawn import one_pixel
@@ -227,7 +227,7 @@ def lines_in_log() -> Iterator[list[str]]:
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures have one pixel, but in tests that are marked `drawn`."""
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(files, "save_figure", one_pixel)
+        monkeypatch.setattr(drawing, "save_figure", one_pixel)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -144,9 +144,9 @@ def _become_the_command(
     os.environ.update(environment)
     sys.path[:0] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["mi-run", *arguments]
-    from mi_runner.machine import files
+    from mi_runner.machine import drawing
 
-    files.save_figure = one_pixel
+    drawing.save_figure = one_pixel
     try:
         runpy.run_module("mi_runner", run_name="__main__", alter_sys=True)
     finally:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from mi_runner.cli import command as cli
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.ablation.pictures import network_picture
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import PICTURES
 from tests.undrawn import one_pixel
@@ -37,7 +37,7 @@ def commanded(folder: Path, *options: str, status: int = 0) -> Path:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(files, "save_figure", one_pixel)
+                patched.setattr(drawing, "save_figure", one_pixel)
                 assert cli.main([*options, f"output_dir={folder}"]) == status
     (record,) = folder.rglob("v001/sweep.json" if "-m" in options else "v001/run.json")
     return record.parent

@@ -11,5 +11,5 @@ PIXEL = base64.b64decode(
 
 
 def one_pixel(drawing: object, path: Path) -> None:
-    """In place of `files.save_figure`: calls no function that draws."""
+    """In place of `drawing.save_figure`: calls no function that draws."""
     path.write_bytes(PIXEL)

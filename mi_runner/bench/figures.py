@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from mi_runner.bench.networks import PLANTED, TRAINED
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
 
-KINDS = {TRAINED: ("C0", "o"), PLANTED: ("C1", "s")}
+KINDS = {TRAINED: (styles.BLUE, "o"), PLANTED: (styles.ORANGE, "s")}
 """The colour and the marker of each kind of networks."""
 
 
@@ -26,12 +28,17 @@ def leaderboard(rows: Sequence[Row]) -> Figure:
     methods = list(dict.fromkeys(row["method"] for row in rows))
     families = [name for name in dict.fromkeys(row["networks"] for row in rows) if name not in (ALL, *KINDS)]
     n_methods, n_families = len(methods), len(families)
-    figure = Figure(figsize=(5.4 + 0.42 * n_families, 2.3 + 0.3 * n_methods), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, max(1.2, 0.42 * n_families)])
+    needed = 5.4 + 0.42 * n_families
+    row = 0.2 if layout.is_narrow(needed) else 0.3
+    least, ratios = needed / 2, [3, max(1.2, 0.42 * n_families)]
+    figure, panels = layout.panels(1, 2, (needed / 2, 1.6 + row * n_methods), (0, 0.7), least=least, ratios=ratios)
+    left, right = panels[0]
     _draw_means(left, rows, methods)
     _draw_ranks(figure, right, rows, methods, families)
-    left.set_yticks(range(n_methods), [drawing.short(method) for method in methods])
-    left.set_ylim(n_methods - 0.5, -0.5)
+    for place, axes in enumerate((left, right)):
+        axes.set_yticks(range(n_methods), [drawing.short(method) for method in methods])
+        axes.set_ylim(n_methods - 0.5, -0.5)
+        axes.tick_params(labelleft=layout.is_first(place, 2, least=least))
     return figure
 
 
@@ -50,8 +57,8 @@ def _draw_means(axes: Axes, rows: Sequence[Row], methods: Sequence[str]) -> None
     axes.set_xlabel("mean cpr, 95 % interval", fontsize=9)
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     drawing.tidy(axes)
+    layout.key(axes, beside=False, size=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
 def _draw_ranks(
@@ -63,10 +70,8 @@ def _draw_ranks(
             ranks[methods.index(row["method"]), families.index(row["networks"])] = row["mean_rank"]
     image = axes.imshow(ranks, cmap="viridis", vmin=1, vmax=max(2, len(methods)), aspect="auto")
     axes.set_xticks(range(len(families)), [drawing.short(family) for family in families], rotation=45, ha="right")
-    for (i, j), rank in np.ndenumerate(ranks):
-        if np.isfinite(rank):
-            color = "white" if rank < (1 + len(methods)) / 2 else "black"
-            axes.text(j, i, f"{rank:.1f}", ha="center", va="center", fontsize=7, color=color)
+    texts = {(i, j): f"{rank:.1f}" for (i, j), rank in np.ndenumerate(ranks) if np.isfinite(rank)}
+    layout.numbers(axes, texts, ranks < (1 + len(methods)) / 2)
     axes.set_title("mean rank by cpr, 1 the best", fontsize=9)
     axes.tick_params(labelsize=8, length=0)
     figure.colorbar(image, ax=axes, pad=0.01).ax.tick_params(labelsize=7)

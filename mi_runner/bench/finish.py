@@ -12,9 +12,13 @@ from mi_runner.bench.jobs import BENCH, list_of
 from mi_runner.bench.leaderboard import Leaderboard, leaderboard_of
 from mi_runner.bench.networks import Network, NetworkList
 from mi_runner.bench.pages import bench_report
+from mi_runner.bench.pages.saved_bench import BENCH as BENCH_PAGES
 from mi_runner.bench.results import Ran, Results, results_of
 from mi_runner.bench.tables import LEADERBOARD, NETWORKS, PAIRS, RESULTS, SPREAD
+from mi_runner.config.composition import figures_of
 from mi_runner.machine import threads
+from mi_runner.machine.drawing import FigureFiles
+from mi_runner.runs import captions
 from mi_runner.runs.plan import Plan
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
@@ -58,7 +62,9 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     results = results_of(Ran(_network(of, one), one.job.number, one.folder, one.state) for one in jobs)
     board = leaderboard_of(of, results.rows, results.networks)
     try:
-        _write(folder, results, board)
+        n_networks = len(results.networks)
+        setting = f"List {of.name}, {n_networks} networks; {plan.command}."
+        _write(folder, results, board, figures_of(plan.overrides), setting)
     except OSError as error:
         return sweep_result.not_written(folder, error, f"mi-run {BENCH}")
     sweep_result.write_page(plan, folder, partial(bench_report.write_pages, folder, jobs))
@@ -76,7 +82,7 @@ def _network(of: NetworkList, one: Ended) -> Network:
     return of.network(str(family), str(setting), int(seed or 0))
 
 
-def _write(folder: Path, results: Results, board: Leaderboard) -> None:
+def _write(folder: Path, results: Results, board: Leaderboard, wanted: FigureFiles, setting: str) -> None:
     """Writes the tables, the answer and the figure.
 
     Raises:
@@ -95,4 +101,6 @@ def _write(folder: Path, results: Results, board: Leaderboard) -> None:
             place.write_table(name, rows)
     sweep_answer.write(folder, board.answer)
     if board.rows:
-        place.write_figure(LEADERBOARD.name, lambda: figures.leaderboard(board.rows))
+        place.write_figure(LEADERBOARD.name, lambda: figures.leaderboard(board.rows), wanted)
+        said = captions.of_figures([LEADERBOARD.name], BENCH_PAGES, {LEADERBOARD.name: board.rows}, setting)
+        place.write_captions(captions.page(said, wanted.formats))

@@ -84,7 +84,7 @@ def options_of(asked: Command) -> tuple[BenchConfig, Mapping[str, str]]:
         ConfigError: it has an option that a bench doesn't take, or a value that it can't have.
     """
     config = OmegaConf.structured(BenchConfig)
-    typed: dict[str, str] = {"figures": "figures=false", "threads": "threads=1"}
+    typed: dict[str, str] = {"figures.draw": "figures.draw=false", "threads": "threads=1"}
     names = [item.name for item in fields(BenchConfig)]
     for key, given in asked.parsed.items():
         text = str(given.input_line)
@@ -98,7 +98,7 @@ def options_of(asked: Command) -> tuple[BenchConfig, Mapping[str, str]]:
                 OmegaConf.update(config, name, given.value())
             except OmegaConfBaseException as error:
                 raise ConfigError(f"{text}: {_what_it_must_be(name, text, error)}") from error
-        elif key in OF_RUNS or (key.startswith(OPTION) and key.removeprefix(OPTION) not in OF_LIST):
+        elif key.partition(".")[0] in OF_RUNS or (key.startswith(OPTION) and key.removeprefix(OPTION) not in OF_LIST):
             typed[key] = text
         else:
             raise ConfigError(

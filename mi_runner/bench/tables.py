@@ -251,7 +251,10 @@ TABLES = (LEADERBOARD, PAIRS, SPREAD, RESULTS, NETWORKS)
 
 LEADERBOARD_FIGURE = FigureType(
     "leaderboard",
-    "Left: each method's mean cpr over the settings of the trained and of the planted networks, with its 95 % "
-    "interval. Right: its mean rank by cpr in each family, 1 the best",
+    "Each method's mean cpr over the settings of the trained and of the planted networks, and its mean rank by cpr in "
+    "each family, 1 the best.",
     LEADERBOARD.name,
+    n="n_units",
+    n_of="settings or networks",
+    intervals="95 %, of the mean",
 )

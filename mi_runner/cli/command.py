@@ -228,7 +228,7 @@ def _print_by_hydra(arguments: Sequence[str]) -> None:
 def _run(config: DictConfig, command: str, second: SecondProcess | None) -> int:
     run_config = composition.typed(config)
     beside = Beside(second)
-    beside.prepare(figures=run_config.figures, page=run_config.report)
+    beside.prepare(figures=run_config.figures.draw, page=run_config.report)
     began = time.perf_counter()
     with lasting_imports():
         from mi_runner.runs import runner  # imports torch

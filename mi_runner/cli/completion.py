@@ -19,6 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from mi_runner.bench.networks import LISTS
 from mi_runner.cli.pipeline import FOLDER_FILE, PRINT, PRINTED
 from mi_runner.config.bench_options import BENCH_KEYS, BenchConfig
+from mi_runner.config.figure_options import FigureOptions
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.options import Described, records_of
 from mi_runner.config.registry import ENGINES, SCHEMAS
@@ -273,7 +274,8 @@ class _Key:
 
 def _keys(before: Sequence[str]) -> dict[str, _Key]:
     """Returns every key that a command may have, without the groups' own."""
-    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.") | _fields(LabelsConfig, "run.")
+    keys = _fields(RunConfig, "") | _fields(FigureOptions, "figures.") | _fields(TrainingConfig, "training.")
+    keys |= _fields(LabelsConfig, "run.")
     for group, schema in _chosen(before).items():
         keys |= _fields(schema, f"{group}.")
     if not _is_bench(before):

@@ -21,12 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 from mi_runner.config import environment
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.explanations import explain, plain_errors_explained
-from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, check_schema, composed
+from mi_runner.config.figure_options import FIGURE_KEYS, figure_files
+from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, check_schema, composed, parse_overrides
 from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import LABELS, SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.machine import threads
+from mi_runner.machine.drawing import FigureFiles
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that a folder's line can't have: controls, halves of pairs, ends of lines and paragraphs."""
@@ -47,6 +49,16 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         [3]
     """
     return typed(compose_untyped(overrides))
+
+
+def figures_of(overrides: Sequence[str]) -> FigureFiles:
+    """Returns which files the pictures of a sweep have, by the overrides of its command."""
+    own = [
+        str(override.input_line)
+        for override in parse_overrides(overrides)
+        if override.get_key_element().lstrip("+") in FIGURE_KEYS and not override.is_sweep_override()
+    ]
+    return figure_files(compose(own).figures)
 
 
 def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
@@ -82,6 +94,7 @@ def typed(config: DictConfig) -> RunConfig:
     check_ranges(run_config.experiment, "experiment.")  # first, because options of training may be copies of its own
     check_ranges(run_config)
     check_seeds(run_config)
+    figure_files(run_config.figures)
     if not run_config.output_dir:
         raise ConfigError("output_dir= is empty: name a folder, for example output_dir=outputs.")
     if any(unicodedata.category(character) in UNPRINTABLE for character in run_config.output_dir):

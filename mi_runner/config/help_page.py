@@ -22,6 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mi_runner.config import environment
 from mi_runner.config.composition import compose_untyped
+from mi_runner.config.figure_options import FigureOptions
 from mi_runner.config.hydra_composition import chosen
 from mi_runner.config.options import Choice, records_of
 from mi_runner.config.registry import CONFIG_MODULES, ENGINES, PLUGINS, SCHEMAS, origin_of
@@ -181,10 +182,9 @@ def _options_of_every_run(config: DictConfig) -> list[str]:
     for item in fields(RunConfig):
         if item.metadata and item.name not in SWEEP_KEYS:
             lines += _option_lines("", item, config[item.name])
-    for item in fields(LabelsConfig):
-        lines += _option_lines("run.", item, config.run[item.name])
-    for item in fields(TrainingConfig):
-        lines += _option_lines("training.", item, config.training[item.name])
+    for group, schema in (("figures", FigureOptions), ("run", LabelsConfig), ("training", TrainingConfig)):
+        for item in fields(schema):
+            lines += _option_lines(f"{group}.", item, config[group][item.name])
     return lines
 
 

@@ -117,6 +117,8 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """
     try:
         parsed = OverridesParser.create().parse_overrides(with_quotes(overrides))
+    except ConfigError:
+        raise
     except ValueError as error:  # of Python, which reads no number of more digits
         raise ConfigError("a number has thousands of digits: write a smaller one.") from error
     except RecursionError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from mi_runner.config.figure_options import FigureOptions
 from mi_runner.config.options import option
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.training_schema import TrainingConfig
@@ -69,7 +70,7 @@ class RunConfig:
         'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; exit status 3 if not met',
     )
     report: bool = option(MISSING, "write report.html, a page with all tables and figures, into each folder")
-    figures: bool = option(MISSING, "draw the pictures of figures/; false: none, which saves 2 to 5 s a run")
+    figures: FigureOptions = field(default_factory=FigureOptions)
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
     adopt: bool = option(

@@ -25,6 +25,7 @@ from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, Over
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import _utils
 
+from mi_runner.config.figure_options import in_full
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -96,8 +97,12 @@ def formula_keys() -> frozenset[str]:
 
 
 def with_quotes(overrides: Sequence[str]) -> list[str]:
-    """Returns overrides with quotes around words of text options that Hydra would not read as text."""
-    return [_with_quotes(override) for override in overrides]
+    """Returns overrides with quotes around words of text options that Hydra would not read as text.
+
+    Raises:
+        ConfigError: one sets `figures` to something else than true or false.
+    """
+    return [_with_quotes(in_full(override)) for override in overrides]
 
 
 def _with_quotes(override: str) -> str:

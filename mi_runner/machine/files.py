@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +18,7 @@ from typing import TYPE_CHECKING
 from mi_runner.machine.private import new_file
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
-
-DPI = 130
-"""Dots per inch of the figures."""
 
 
 def sha256(path: Path) -> str:
@@ -74,58 +69,6 @@ def package_digest(name: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
-    """Calls the function and writes its figure as PNG; see `png`."""
-    path.write_bytes(png(drawing))
-
-
-def png(drawing: Callable[[], Figure]) -> bytes:
-    """Calls the function and returns its figure as PNG, with the pixels of the figure's `savefig`; `$` is a dollar.
-
-    `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
-    matplotlib's own settings hold, and not those of a `matplotlibrc` in the current folder: they could name programs.
-    """
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    with _own_style():
-        figure = as_written(drawing())
-        before = figure.dpi
-        figure.dpi = DPI
-        try:
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            file = io.BytesIO()
-            Image.fromarray(np.asarray(canvas.buffer_rgba())).save(file, format="png", dpi=(DPI, DPI))
-            return file.getvalue()
-        finally:
-            figure.dpi = before
-
-
-def prepare_to_draw() -> None:
-    """Imports what `png` needs, which takes half a second."""
-    from matplotlib.backends import backend_agg  # noqa: F401
-    from PIL import PngImagePlugin  # noqa: F401
-
-
-def drawn(drawing: Callable[[], Figure]) -> Figure:
-    """Calls the function and returns its figure, as `save_figure` writes it."""
-    with _own_style():
-        return as_written(drawing())
-
-
-@contextmanager
-def _own_style() -> Iterator[None]:
-    """Lets matplotlib's own settings hold within the block."""
-    import matplotlib
-
-    # Not `rcdefaults`, which first reads all styles, for 0.1 s.
-    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
-    with matplotlib.rc_context(own):
-        yield
-
-
 def whole_characters(text: str, escape: str = "\\") -> str:
     """Returns a text that can be written as UTF-8.
 
@@ -143,34 +86,6 @@ def whole_characters(text: str, escape: str = "\\") -> str:
 
 
 _HALF = re.compile("[\ud800-\udfff]")
-
-
-def as_written(figure: Figure) -> Figure:
-    """Returns the figure, in which every text that it was given is drawn as it is written.
-
-    Names of sites, classes, files and values of a sweep are texts of the user's; matplotlib takes what stands between
-    two `$` for mathematics, and fails where it is none. Numbers at the axes are matplotlib's own, and stay.
-    """
-    from matplotlib.text import Text
-    from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter, ScalarFormatter
-
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and "$" in text.get_text():
-            text.set_text(_escaped(text.get_text()))
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            formatter = axis.get_major_formatter()  # makes the labels again when the figure is drawn
-            if not isinstance(formatter, ScalarFormatter | LogFormatter | NullFormatter):
-                axis.set_major_formatter(FuncFormatter(partial(_escaped_label, formatter)))
-    return figure
-
-
-def _escaped_label(formatter: Callable[[float, int | None], str], x: float, position: int | None = None) -> str:
-    return _escaped(formatter(x, position))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("$", r"\$")
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def figures(paths: Mapping[str, Path], drawings: Mapping[str, Callable[[], Figur
     """Returns the figures of a folder.
 
     Args:
-        paths: name → its PNG file.
+        paths: name → its file; of a name without a drawing, only a PNG file can be shown.
         drawings: name → a function that draws it; a figure without one is the picture of its file.
     """
     made: dict[str, Callable[[], Any]] = {name: partial(_of_file, path) for name, path in paths.items()}
@@ -63,9 +63,9 @@ def figures(paths: Mapping[str, Path], drawings: Mapping[str, Callable[[], Figur
 
 
 def _drawn(drawing: Callable[[], Figure]) -> Figure:
-    from mi_runner.machine import files
+    from mi_runner.machine import drawing as figure_files
 
-    return _shown_in_notebooks(files.drawn(drawing))
+    return _shown_in_notebooks(figure_files.drawn(drawing))
 
 
 def _of_file(path: Path) -> Figure:
@@ -80,7 +80,7 @@ def _of_file(path: Path) -> Figure:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from mi_runner.machine.files import DPI
+    from mi_runner.machine.drawing import DPI
     from mi_runner.machine.reading import Unreadable
     from mi_runner.runs.report.images import content_of
 
@@ -91,7 +91,8 @@ def _of_file(path: Path) -> Figure:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             pixels = np.asarray(opened.convert("RGBA"))
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises at a damaged PNG file
-        raise Unreadable(f"{path}: it can't be read as a picture") from error
+        problem = "it can't be read as a picture" if path.suffix == ".png" else "only a PNG file can be shown here"
+        raise Unreadable(f"{path}: {problem}") from error
     height, width, _ = pixels.shape
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mi_runner.machine import files
+from mi_runner.machine.drawing import FigureFiles, content, laid_out, prepare_to_draw
 from mi_runner.machine.second_process import Answer, NotDone, SecondProcess
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import RunFolder, is_parquet
@@ -31,11 +31,15 @@ class Beside:
 
     Args:
         second: makes them, while this process computes; None: this one does.
+
+    Attributes:
+        wanted: which files each figure has.
     """
 
     def __init__(self, second: SecondProcess | None) -> None:
         self._second = second
-        self._begun: dict[str, tuple[Drawing, Answer]] = {}
+        self._begun: dict[str, tuple[Drawing, dict[str, Answer]]] = {}
+        self.wanted = FigureFiles()
 
     def prepare(self, *, figures: bool, page: bool) -> None:
         """Lets the second process import what it needs, which takes it a second, and this one no time.
@@ -43,7 +47,7 @@ class Beside:
         Args:
             figures, page: whether the run will have them.
         """
-        for prepared in (_prepare_tables, figures and files.prepare_to_draw, page and _prepare_page):
+        for prepared in (_prepare_tables, figures and prepare_to_draw, page and _prepare_page):
             if self._second is not None and prepared:
                 self._second.ask(prepared)
 
@@ -57,7 +61,9 @@ class Beside:
             return
         for name, drawing in drawings.items():
             if name not in self._begun or self._begun[name][0] is not drawing:
-                self._begun[name] = drawing, self._second.ask(files.png, drawing)
+                drawn = laid_out(drawing, self.wanted.width)
+                asked = {kind: self._second.ask(content, drawn, kind) for kind in self.wanted.formats}
+                self._begun[name] = drawing, asked
 
     def write_tables(self, place: RunFolder, tables: Iterable[Table], parquet: Collection[str]) -> None:
         """Writes tables into the run folder.
@@ -77,11 +83,11 @@ class Beside:
             try:
                 if answer is None:
                     raise NotDone
-                content = answer.value()
+                made = answer.value()
             except NotDone:
                 place.write_table(table.name, table.rows, parquet=as_parquet)
             else:
-                place.write_content(table.name, content, parquet=is_parquet(len(table.rows), asked=as_parquet))
+                place.write_content(table.name, made, parquet=is_parquet(len(table.rows), asked=as_parquet))
 
     def write_figures(self, place: RunFolder, drawings: Mapping[str, Drawing]) -> None:
         """Writes figures into the run folder.
@@ -94,11 +100,12 @@ class Beside:
             try:
                 if name not in self._begun:
                     raise NotDone
-                content = self._begun[name][1].value()
+                made = {kind: answer.value() for kind, answer in self._begun[name][1].items()}
             except NotDone:
-                place.write_figure(name, drawing)
+                place.write_figure(name, drawing, self.wanted)
             else:
-                place.write_png(name, content)
+                for kind, drawn in made.items():
+                    place.write_drawn(f"{name}.{kind}", drawn)
 
     def write_page(self, place: RunFolder, state: State) -> None:
         """Writes the page of a run that has ended.

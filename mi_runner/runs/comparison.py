@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from mi_runner.config.figure_options import FIGURE_KEYS
 from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.runs.compared import Comparison, Section
@@ -32,7 +33,7 @@ from mi_runner.runs.pairs import weights_of
 from mi_runner.runs.record import GitRecord
 from mi_runner.runs.saved_runs import Saved, SavedRun, SavedSweep, shown, summed
 
-NOT_COMPARED = frozenset({"output_dir", "report", "figures", *LABELS, *SWEEP_KEYS})
+NOT_COMPARED = frozenset({"output_dir", "report", *FIGURE_KEYS, *LABELS, *SWEEP_KEYS})
 """Config keys in which runs may differ without a difference in anything."""
 
 MOST_RUNS = len(ascii_uppercase)

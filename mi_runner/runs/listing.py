@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mi_runner.config.figure_options import FIGURE_KEYS
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ConfigError, unknown
@@ -16,7 +17,7 @@ from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, shown
 FIRST = ("path", "name", "tags", "status", "jobs", "started", *GROUPS, SEED)
 """The columns of every list, if a row has a value for them."""
 
-NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", "figures", *LABELS, *SWEEP_KEYS)
+NOT_COMPARED = (*GROUPS, SEED, "output_dir", "expect", "report", *FIGURE_KEYS, *LABELS, *SWEEP_KEYS)
 """Config keys that get no column of their own though rows differ in them: they have one, or change no figure."""
 
 HEADLINES = {schema.name: schema.headline for schema in EXPERIMENTS}

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mi_runner.errors import ConfigError, RunFailed, reason
+from mi_runner.machine import drawing as figure_files
 from mi_runner.machine import files
+from mi_runner.machine.drawing import FigureFiles, laid_out
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import Unreadable
 from mi_runner.machine.typed_json import to_json
@@ -41,6 +43,7 @@ MOST_CSV_ROWS = 100_000
 
 MEMBERS = "members"
 EXPECTATIONS = "expectations.xml"
+CAPTIONS = "captions.md"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, REPORT, LATEST, PASSED, PREVIOUS = (
     "run.json",
     "config.yaml",
@@ -206,23 +209,30 @@ class RunFolder:
     def _table(self, name: str, *, parquet: bool) -> AbstractContextManager[Path]:
         return written_whole(self.path / f"{name}.{'parquet' if parquet else 'csv'}")
 
-    def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
-        """Draws a figure and writes it as figures/NAME.png."""
-        with self._figure(name) as beside:
-            files.save_figure(drawing, beside)
+    def write_figure(self, name: str, drawing: Callable[[], Figure], wanted: FigureFiles | None = None) -> None:
+        """Draws a figure and writes it as figures/NAME.png, or as the files that are wanted."""
+        wanted = wanted or FigureFiles()
+        for kind in wanted.formats:
+            with self._figure(f"{name}.{kind}") as beside:
+                figure_files.save_figure(laid_out(drawing, wanted.width), beside)
 
-    def write_png(self, name: str, content: bytes) -> None:
-        """Writes a figure that is drawn already as figures/NAME.png."""
-        with self._figure(name) as beside:
+    def write_drawn(self, file: str, content: bytes) -> None:
+        """Writes a figure that is drawn already as figures/FILE."""
+        with self._figure(file) as beside:
             beside.write_bytes(content)
 
+    def write_captions(self, text: str) -> None:
+        """Writes figures/captions.md."""
+        with self._figure(CAPTIONS) as beside:
+            beside.write_text(files.whole_characters(text), encoding="utf-8")
+
     @contextmanager
-    def _figure(self, name: str) -> Iterator[Path]:
+    def _figure(self, file: str) -> Iterator[Path]:
         folder = self.path / FIGURES
         folder.mkdir(exist_ok=True)
         if folder.is_symlink():
             raise OSError(f"{folder} is a link to another folder, where nothing is written")
-        with written_whole(folder / f"{name}.png") as beside:
+        with written_whole(folder / file) as beside:
             yield beside
 
     def write_pictures(self, pictures: Mapping[str, Any]) -> None:

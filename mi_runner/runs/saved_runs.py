@@ -18,11 +18,11 @@ from typing import Any
 from mi_runner.machine.reading import Unreadable, read_text
 from mi_runner.runs.plan import FOR_A_LIST, PLAN, Plan, read_sweep
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import CONFIG, RECORD
+from mi_runner.runs.run_folder import CONFIG, FIGURES, RECORD
 from mi_runner.runs.states import State, job_state, read_state
 
 GROUPS = ("experiment", "dataset", "model")
-OF_GROUP = (*GROUPS, "training", "run")
+OF_GROUP = (*GROUPS, "training", FIGURES, "run")
 """Keys of config.yaml that have options below them."""
 
 SEED = "seed"

@@ -11,6 +11,7 @@ from torch import nn
 
 from mi_runner.experiments import Result
 from mi_runner.experiments.common.tables import of_training
+from mi_runner.runs import captions
 from mi_runner.runs.beside import Beside
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
@@ -58,6 +59,7 @@ def write(
     beside: Beside,
     *,
     draws: bool = True,
+    setting: tuple[str, int | None] = ("", None),
 ) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
@@ -65,6 +67,7 @@ def write(
         metadata: of the files of weights: the names of inputs and classes.
         beside: makes tables and figures.
         draws: whether figures are drawn.
+        setting: for captions: what the run is of, in a sentence, and its number of test examples.
     """
     if draws:
         beside.begin_figures(result.figures)
@@ -84,6 +87,10 @@ def write(
         place.write_pictures(pictures)
     if draws:
         beside.write_figures(place, result.figures)
+    if draws and result.figures:
+        tables = {table.name: table.rows for table in result.filled}
+        found = captions.of_figures(result.figures, result.declared, tables, *setting)
+        place.write_captions(captions.page(found, beside.wanted.formats))
 
 
 def note(record: RunRecord, result: Result) -> None:

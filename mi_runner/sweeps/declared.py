@@ -95,9 +95,22 @@ PAIRS = TableType(
 """Besides these it has the swept values and the conditions under which the networks answer."""
 
 FIGURES = (
-    FigureType("sweep", "Mean of each metric by swept value, with its 95 % interval over seeds.", "sweep"),
     FigureType(
-        "sweep_rows", "Mean for each row of the jobs' tables, with its 95 % interval over seeds.", "sweep_summary"
+        "sweep",
+        "Mean over seeds of the numbers of the summary that differ, by swept value; of two or three seeds, a circle "
+        "for each.",
+        "sweep",
+        n="n",
+        n_of="seeds",
+        intervals="95 %, of the mean over seeds",
+    ),
+    FigureType(
+        "sweep_rows",
+        "Mean accuracy over seeds for each row of the jobs' tables; of two or three seeds, a circle for each.",
+        "sweep_summary",
+        n="n",
+        n_of="seeds",
+        intervals="95 %, of the mean over seeds",
     ),
 )
 

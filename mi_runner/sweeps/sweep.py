@@ -89,11 +89,12 @@ def run(overrides: Sequence[str], command: str, kind: Kind = SWEEP) -> int:
     overrides = [*_launched_by(overrides), *overrides]
     asked = read_command(overrides)
     if asked.own.sweep is not None:
-        others = [override for override in overrides if not override.startswith(("sweep=", "over="))]
+        others = [override for override in overrides if not override.startswith(("sweep=", "over=", "figures"))]
         if others:
             raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {others[0]}.")
         folder = run_folder.linked(Path(asked.own.sweep).expanduser())
         plan = _plan_of(folder, kind, "sweep")
+        plan = replace(plan, overrides=(*plan.overrides, *(one for one in overrides if one.startswith("figures"))))
         if any(override.startswith("over=") for override in overrides):
             plan = replace(plan, over=asked.own.over.name)
         with signals.raised(), _logged(folder):

@@ -23,6 +23,7 @@ from mi_runner.config import composition, environment, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.figure_options import FIGURE_KEYS
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_once, names_a_value
 from mi_runner.config.hydra_composition import parse_overrides as parse_overrides
 from mi_runner.config.options import Choice, check_ranges
@@ -33,8 +34,8 @@ from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import expectations
 from mi_runner.runs.plan import PLAN, SCHEMA_VERSION, Job, Plan, Refused, Value, named, read_sweep
 
-NOT_COMPARED = ("output_dir", "report", "figures", *LABELS, *SWEEP_KEYS)
-"""Keys that may differ when a sweep is resumed."""
+NOT_COMPARED = ("output_dir", "report", *FIGURE_KEYS, *LABELS, *SWEEP_KEYS)
+"""Top-level keys that may differ when a sweep is resumed."""
 
 HashOf = Callable[[RunConfig], str]
 

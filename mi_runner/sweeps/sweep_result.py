@@ -9,20 +9,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mi_runner.config.composition import figures_of
 from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
-from mi_runner.runs import run_folder, states
+from mi_runner.machine.drawing import FigureFiles
+from mi_runner.runs import captions, run_folder, states
 from mi_runner.runs.plan import Plan, named
+from mi_runner.runs.report.run_report import figure_files
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import network_groups, sweep_answer, sweep_expectations, sweep_report, sweep_tables, wholes
+from mi_runner.sweeps import (
+    drawn_metrics,
+    network_groups,
+    sweep_answer,
+    sweep_expectations,
+    sweep_report,
+    sweep_tables,
+    wholes,
+)
 from mi_runner.sweeps.collected import Collected, collect
 from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Ended
 from mi_runner.tables import console
-from mi_runner.tables.declaration import COUNT
+from mi_runner.tables.declaration import COUNT, Row
 from mi_runner.tables.whole_numbers import in_short
 
 if TYPE_CHECKING:
@@ -107,7 +118,7 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
     Raises:
         OSError: the disk is full, or the folder can't be written.
     """
-    place = RunFolder(found.folder)
+    place, wanted = RunFolder(found.folder), figures_of(found.plan.overrides)
     place.write_table(SWEEP.name, found.rows)
     if not found.summed:
         sweep_answer.write(found.folder, "\n".join(answers))
@@ -125,22 +136,45 @@ def _write(found: Collected, answers: Sequence[str]) -> None:
     effects = sweep_effects.sentences(found.counted, found.plan)
     sweep_answer.write(found.folder, "\n".join([*answers, *effects, *compared.answers]))
     for name, drawing in _drawn(found).items():
-        place.write_figure(name, drawing)
+        place.write_figure(name, drawing, wanted)
     for name, drawing in compared.figures.items():
         try:
-            place.write_figure(f"sweep_{name}", drawing)
+            place.write_figure(f"sweep_{name}", drawing, wanted)
         except OSError:
             raise
         except Exception as error:  # the tables are there, and stay
             console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
+    _write_captions(found, {f"sweep_{name}": rows for name, rows in compared.tables.items()}, wanted)
+
+
+def _write_captions(found: Collected, compared: Mapping[str, Sequence[Row]], wanted: FigureFiles) -> None:
+    """Writes the captions of all figures in a sweep's folder.
+
+    Args:
+        compared: the rows of comparisons of networks, by the tables' names.
+    """
+    plan, names = found.plan, [path.stem for path in figure_files(found.folder)]
+    if not names:
+        return
+    experiments = dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in found.jobs)
+    values = {
+        key: list(dict.fromkeys(job.job.swept[key] for job in found.jobs if key in job.job.swept)) for key in plan.swept
+    }
+    summed = sweep_tables.summary_rows(found.summed)
+    tables = {SWEEP.name: summed, SWEEP_SUMMARY.name: summed, **compared}
+    declared = declarations_of_sweep(experiments, plan.swept)
+    said = captions.of_figures(names, declared, tables, captions.of_sweep(plan.base, values))
+    RunFolder(found.folder).write_captions(captions.page(said, wanted.formats))
 
 
 def _drawn(found: Collected) -> dict[str, Drawing]:
     """Returns the figures of the summary: of the metrics by swept values, and of the rows of the jobs' tables."""
     from mi_runner.sweeps import sweep_figures
 
-    by_values = [item for item in sweep_tables.metrics_by_values(found.counted, found.plan.objective) if item[1]]
-    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
+    objective = found.plan.objective
+    by_values = [item for item in sweep_tables.metrics_by_values(found.counted, objective, whole=True) if item[1]]
+    panels = drawn_metrics.panels(by_values, sweep_tables.compared(found.counted), objective)
+    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values, panels)} if panels else {}
     combination = list(dict.fromkeys(key for one in found.counted for key in one.combination))
     short = sweep_tables.short_checkpoints(found.counted)
     measured = [

@@ -287,21 +287,24 @@ def _by_values(jobs: Iterable[Ended], repeated: Sequence[str] | None = None) -> 
 # --- the headline --------------------------------------------------------------------------------------------------
 
 
-def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
+def metrics_by_values(jobs: Sequence[Ended], objective: str | None, *, whole: bool = False) -> ByValues:
     """Returns every combination of swept values but the seed, and the spread of each plain summary metric.
 
     Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
+
+    Args:
+        whole: of all metrics, those with parts, too; otherwise of the first plain ones.
     """
     found: ByValues = []
     short = short_checkpoints(jobs)
     for members in _by_values(jobs):
-        names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
+        names = {name: None for one in members for name in one.metrics if whole or "/" not in name or name == objective}
         first = [name for name in (objective, HEADLINE) if name in names]
         names = dict.fromkeys(first) | names
         ranges = members[0].ranges
         spreads = {
             name: Spread.of([one.metrics[name] for one in members if name in one.metrics], ranges.get(_measure(name)))
-            for name in list(names)[: MOST_HEADLINE_METRICS + 1]
+            for name in list(names)[: None if whole else MOST_HEADLINE_METRICS + 1]
         }
         if have_twins(one.start for one in members):
             spreads = {name: spread.without_interval() for name, spread in spreads.items()}
@@ -322,7 +325,7 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
     two or three seeds have their values beside the interval of a single measure.
     """
     by_values = metrics_by_values(jobs, objective)
-    measures = _compared(jobs)
+    measures = compared(jobs)
     short = short_checkpoints(jobs)
     rows: list[Row] = [in_short(row, short) for row in _of_measures(jobs, summed, measures)]
     if objective is None and len(by_values) < len(rows) <= MOST_HEADLINE_ROWS:
@@ -344,7 +347,7 @@ def _is_end(column: str) -> bool:
     return column.endswith(("_low", "_high"))
 
 
-def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
+def compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
     """Returns the measures that the jobs' experiment compares; the accuracy of several that differ in it."""
     names = {one.state.record.experiment for one in jobs if one.state.done}
     found = {schema.compared for schema in EXPERIMENTS if schema.name in names}

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mi_runner.config.composition import figures_of
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.errors import ArgumentError, ConfigError, one_line
 from mi_runner.machine import threads, typed_json
+from mi_runner.machine.drawing import FigureFiles
 from mi_runner.machine.files import whole_characters, written_whole
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import run_folder
@@ -187,7 +189,7 @@ def make(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> Made:
     if made.failed or not found:
         return made
     made.answers = [_titled(whole, result.answer) for whole, result in zip(found, results, strict=True)]
-    _write(folder, found, results)
+    _write(folder, found, results, figures_of(plan.overrides))
     return made
 
 
@@ -210,7 +212,7 @@ def _result(whole: Whole) -> Result:
     return result
 
 
-def _write(folder: Path, found: Sequence[Whole], results: Sequence[Result]) -> None:
+def _write(folder: Path, found: Sequence[Whole], results: Sequence[Result], wanted: FigureFiles) -> None:
     """Writes the tables, with the swept values in front, and the figures, and between them the file that names them."""
     place, tables = RunFolder(folder), []
     for name in dict.fromkeys(name for result in results for name in result.tables):
@@ -227,14 +229,14 @@ def _write(folder: Path, found: Sequence[Whole], results: Sequence[Result]) -> N
             Saved(whole.swept, tuple(job.job.number for _, job in whole.jobs), _finite(result.metrics))
             for whole, result in zip(found, results, strict=True)
         ),
-        (*tables, *(f"{run_folder.FIGURES}/{name}.png" for name in drawn)),
+        (*tables, *(f"{run_folder.FIGURES}/{name}.{kind}" for name in drawn for kind in wanted.formats)),
     )
     text = whole_characters(json.dumps(typed_json.to_json(saved), ensure_ascii=False, indent=1), escape="\\\\")
     with written_whole(folder / FILE) as beside:
         beside.write_text(f"{text}\n", encoding="utf-8")
     for name, drawing in drawn.items():
         try:
-            place.write_figure(name, drawing)
+            place.write_figure(name, drawing, wanted)
         except OSError:
             raise
         except Exception as error:  # the tables are there, and stay

@@ -339,6 +339,10 @@ def _check_keys(of: TableType, rows: Rows | Columns, columns: Mapping[str, None]
         raise ValueError(f"table {of.name}: row {row} repeats {values}. Keys must differ from row to row.")
 
 
+OF_TEST_SET = "the test set"
+"""In place of a column that counts: each value of a figure is of all test examples."""
+
+
 @dataclass(frozen=True)
 class FigureType:
     """A figure of an experiment.
@@ -347,11 +351,24 @@ class FigureType:
         name: that of its file, without ending; with `*` for any name, where there are several: `weights_*`.
         caption: what it shows, in sentences.
         table: the table that it draws; empty: it draws the network or examples.
+        of: what `*` in the name stands for, such as `output`; empty: nothing, or the caption says it.
+        n: the column of the table that counts what each value is of, or `OF_TEST_SET`; empty: nothing is counted.
+        n_of: what that is, such as `pairs`; empty: test examples.
+        intervals: what the intervals are, such as `95 %, Wilson`; empty: none is drawn.
     """
 
     name: str
     caption: str
     table: str = ""
+    of: str = ""
+    n: str = ""
+    n_of: str = ""
+    intervals: str = ""
+
+    def names_of(self, name: str) -> str:
+        """Returns what `*` stands for in the name of a figure; empty if this is none of its names."""
+        before, star, after = self.name.partition("*")
+        return name[len(before) : len(name) - len(after)].replace("_", ", ") if star and name else ""
 
 
 @dataclass(frozen=True)

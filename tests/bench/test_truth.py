@@ -42,7 +42,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("bench")
     ran = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mi_runner.machine.files.save_figure", lambda drawing, path: path.write_bytes(b""))
+        patch.setattr("mi_runner.machine.drawing.save_figure", lambda drawing, path: path.write_bytes(b""))
         for number, network in enumerate(planted()):
             at = folder / str(number)
             methods = f"experiment.methods=[random,{TRUTH},{NOISE}]"

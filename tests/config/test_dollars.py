@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 
 BAD = r"a$\frac$b"
 """What matplotlib can't read as mathematics."""
@@ -43,7 +43,7 @@ def drawn(place: str, text: str) -> Figure:
 def test_a_text_that_is_no_mathematics_is_drawn_in_every_place(place: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frac"):
         FigureCanvasAgg(drawn(place, BAD)).draw()
-    files.save_figure(lambda: drawn(place, BAD), tmp_path / "figure.png")
+    drawing.save_figure(lambda: drawn(place, BAD), tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as image:
         assert image.size[0] > 1
 
@@ -58,13 +58,13 @@ def pixels(figure: Figure) -> Any:
 def test_a_dollar_looks_like_a_dollar(place: str) -> None:
     """The same pixels as of the text whose dollars are escaped by hand; mathematics, `$x$`, has others."""
     wanted = pixels(drawn(place, r"\$x\$"))
-    assert np.array_equal(pixels(files.as_written(drawn(place, "$x$"))), wanted)
+    assert np.array_equal(pixels(drawing.as_written(drawn(place, "$x$"))), wanted)
     assert not np.array_equal(pixels(drawn(place, "$x$")), wanted)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_text_without_dollars_has_the_pixels_that_it_had(place: str) -> None:
-    assert np.array_equal(pixels(files.as_written(drawn(place, "layers.0"))), pixels(drawn(place, "layers.0")))
+    assert np.array_equal(pixels(drawing.as_written(drawn(place, "layers.0"))), pixels(drawn(place, "layers.0")))
 
 
 def test_the_powers_of_ten_at_an_axis_stay() -> None:
@@ -73,7 +73,7 @@ def test_the_powers_of_ten_at_an_axis_stay() -> None:
         figure = Figure()
         figure.subplots().loglog([1, 1000], [0.01, 100])
         figures.append(figure)
-    assert np.array_equal(pixels(files.as_written(figures[0])), pixels(figures[1]))
+    assert np.array_equal(pixels(drawing.as_written(figures[0])), pixels(figures[1]))
 
 
 @pytest.mark.drawn

@@ -9,6 +9,7 @@ import pytest
 from mi_runner.experiments.circuits import figures as circuits_figures
 from mi_runner.experiments.common import drawing
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables import styles
 from tests.boolean_networks import chain
 from tests.drawn import Row, near, network_edges, ticks, words
 
@@ -39,7 +40,7 @@ def test_recurrence_over_networks() -> None:
             spans = {line.get_color(): list(line.get_xdata()) for line in here if line.get_marker() in ("None", "")}
             expected = {drawing.REFERENCE: [of["random_share_low"], of["random_share_high"]]}
             if of["share_low"] is not None:
-                expected["C0"] = [of["share_low"], of["share_high"]]
+                expected[styles.BLUE] = [of["share_low"], of["share_high"]]
             assert spans == expected
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["matched by activations; edges with 95 % interval", "matched at random, 95 % of draws"]
@@ -75,7 +76,11 @@ def test_circuits_of_an_output() -> None:
         texts = {text.get_position(): text.get_text() for text in axes.texts}
         assert texts == {(source, target): f"{block[target, source]:.2f}" for target, source in np.ndindex(block.shape)}
     sparsest = drawn["sparsest_0"]()
-    assert [axes.get_title() for axes in sparsest.axes if axes.get_title()] == ["23: 4 of 6 edges", "63: 6 of 6 edges"]
+    assert [axes.get_title() for axes in sparsest.axes if axes.get_title()] == [
+        "4 of 6 edges\naccuracy 0.600", "6 of 6 edges\naccuracy 0.900",
+    ]  # fmt: skip
     # Bits of 23: edges 0, 1, 2 of the first layer, to neurons 0, 0, 1; and edge 0 of the second.
-    red, blue = "tab:red", "tab:blue"
+    red, blue = styles.POSITIVE, styles.NEGATIVE
+    assert [line.get_linestyle() for line in sparsest.axes[0].lines] == ["-", "--", "-", "-"]
+    assert {text.get_text() for text in sparsest.axes[0].texts} == {"0", "1"}  # neurons have their numbers
     assert network_edges(sparsest.axes[0]) == {(0, 0, 0, red), (0, 1, 0, blue), (0, 0, 1, red), (1, 0, 0, red)}

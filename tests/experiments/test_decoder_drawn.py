@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mi_runner.experiments.decoder import figures as decoder_figures
+from mi_runner.tables import styles
 from tests.drawn import legend, near, ticks, uneven, words
 
 
@@ -42,7 +43,7 @@ def test_accuracy_of_probes_by_layer_and_of_the_decoder() -> None:
         assert ends[:, 0, 0] == near(points.get_xdata())
         dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
         assert list(dotted[number].get_ydata()) == [shown[0]["chance"]] * 2
-        assert dotted[number].get_color() == f"C{number}" == points.get_color()
+        assert dotted[number].get_color() == styles.style(number).color == points.get_color()
 
 
 def test_similarity_of_layers() -> None:

@@ -61,7 +61,11 @@ def test_scores_of_methods_beside_the_share_of_valid_circuits() -> None:
         ("", "layer 0\nto", names[0]), ("", "", names[1]), ("", "", names[2]),
         ("from", "layer 1\nto", ""), ("from", "", ""), ("from", "", ""),
     ]  # fmt: skip
-    assert words(figure)[6:] == [("", "score, divided by the method's largest", "")]
+    # Scores with a sign and those without have a scale each.
+    scales = [("score ÷ the largest, or fraction", "", ""), ("score ÷ the method's largest", "", "")]
+    assert words(figure)[6:] == scales
+    for axes, across, down in zip(figure.axes, (2, 2, 2, 1, 1, 1), (1,) * 6, strict=False):
+        assert (list(axes.get_xticks()), list(axes.get_yticks())) == (list(range(across)), list(range(down)))
     expected = [[0.25, 1.0], [-1.0, 0.5], [0.1, 0.2], [0.5], [0.2], [0.3]]
     for axes, values in zip(figure.axes, expected, strict=False):
         assert np.asarray(axes.images[0].get_array()).ravel() == near(values)

@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgba
 from mi_runner.datasets import logic
 from mi_runner.experiments.explanations import figures as explanations_figures
 from mi_runner.methods.explanations.explain import explain
+from mi_runner.tables import styles
 from tests.boolean_networks import PLANTED, XOR, in_float32
 from tests.drawn import network_edges, words
 
@@ -37,7 +38,7 @@ def test_an_explained_circuit_and_an_alignment() -> None:
     drawn = explanations_figures.of_output(0, found)
     circuit = drawn["circuit_0"]().axes[0]
     assert "4 edges" not in circuit.get_title() and f"{PLANTED.space.full.bit_count()} edges" in circuit.get_title()
-    red, blue = "tab:red", "tab:blue"
+    red, blue = styles.POSITIVE, styles.NEGATIVE
     edges = {(0, 0, 0, red), (0, 1, 0, blue), (0, 0, 1, blue), (0, 1, 1, red), (1, 0, 0, red), (1, 1, 0, red)}
     assert network_edges(circuit) == edges
     by_height = sorted(circuit.texts, key=lambda text: (text.get_position()[0], -text.get_position()[1]))
@@ -46,8 +47,8 @@ def test_an_explained_circuit_and_an_alignment() -> None:
     left, right = drawn["alignment_0"]().axes
     assert left.get_title() == "(A ∧ ¬B) ∨ (¬A ∧ B)"
     colours = {text.get_text(): text.get_bbox_patch().get_facecolor() for text in right.texts}
-    assert list(colours) == ["A", "B", "h1.0", "h1.1", "out"] and network_edges(right) == edges
-    assert colours["h1.0"] == to_rgba(explanations_figures.COLOURS[0])
-    assert colours["h1.1"] == to_rgba(explanations_figures.COLOURS[1]) and colours["out"] == to_rgba("white")
-    of_gates = [text.get_bbox_patch().get_facecolor() for text in left.texts if text.get_text() in "∨∧"]
-    assert set(of_gates) == {to_rgba("white"), colours["h1.0"], colours["h1.1"]}
+    assert list(colours) == ["A", "B", "h1.0 (1)", "h1.1 (2)", "out"] and network_edges(right) == edges
+    assert colours["h1.0 (1)"] == to_rgba(explanations_figures.COLOURS[0])
+    assert colours["h1.1 (2)"] == to_rgba(explanations_figures.COLOURS[1]) and colours["out"] == to_rgba("white")
+    of_gates = [text.get_bbox_patch().get_facecolor() for text in left.texts if text.get_text()[0] in "∨∧"]
+    assert set(of_gates) == {to_rgba("white"), colours["h1.0 (1)"], colours["h1.1 (2)"]}

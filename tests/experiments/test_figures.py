@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.runs.choices import load_dataset
+from mi_runner.tables import styles
 from tests.conftest import Ended
 
 pytestmark = pytest.mark.drawn
@@ -31,13 +32,13 @@ DrawnBy = Callable[..., Drawn]
 def drawn_by(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> DrawnBy:
     """A command, once it has run, and the figures of its folder, by name."""
     drawn: dict[Path, Figure] = {}
-    save = files.save_figure
+    save = drawing.save_figure
 
     def keep(drawing: Callable[[], Figure], path: Path) -> None:
         figure = drawn[Path(path)] = drawing()  # beside its place: .NAME.png.0123.tmp.png
         save(lambda: figure, path)
 
-    monkeypatch.setattr(files, "save_figure", keep)
+    monkeypatch.setattr(drawing, "save_figure", keep)
 
     def run(*arguments: str) -> Drawn:
         drawn.clear()
@@ -102,9 +103,12 @@ def test_history_confusion_and_mistakes_of_a_training(drawn_by: DrawnBy) -> None
     assert set(drawn) == {"history", "confusion", "mistakes", "classes"}
     history, (left, right) = table(ended, "history"), drawn["history"].axes
     for axes, columns in ((left, ["loss", "test_loss"]), (right, ["test_accuracy"])):
-        assert [list(line.get_xdata()) for line in axes.lines] == [[1, 2]] * len(columns)
-        for line, column in zip(axes.lines, columns, strict=True):
+        lines = axes.lines[: len(columns)]
+        assert [list(line.get_xdata()) for line in lines] == [[1, 2]] * len(columns)
+        for line, column in zip(lines, columns, strict=True):
             assert line.get_ydata() == near(history[column])
+    labels_of_test = table(ended, "confusion").groupby("label")["count"].sum()
+    assert right.lines[-1].get_ydata() == near([labels_of_test.max() / labels_of_test.sum()] * 2)  # the floor
     assert legend(left) == ["training", "test"] and right.get_ylabel() == "test accuracy"
 
     (axes,) = drawn["confusion"].axes
@@ -177,7 +181,7 @@ def test_ablation(drawn_by: DrawnBy) -> None:
     targets, methods = list(dict.fromkeys(ablated["target"])), ["zero", "mean", "resample"]
     (axes,) = drawn["accuracy"].axes
     assert labels(axes.get_yticklabels()) == targets
-    assert legend(axes) == ["intact", "zero", "mean", "resample (mean of 2)"]
+    assert legend(axes) == ["commonest class alone", "intact", "zero", "mean", "resample (mean of 2)"]
     means = ablated.groupby(["method", "target"])["accuracy"].mean()
     expected = [means[method, target] for method in methods for target in targets]
     assert [bar.get_width() for bar in axes.patches] == near(expected)
@@ -197,7 +201,8 @@ def test_ablation(drawn_by: DrawnBy) -> None:
     assert [axes.get_title() for axes in drawn["units"].axes] == list(dict.fromkeys(units["target"]))
 
     checkpoint = load_file(ended.record["checkpoint"]["path"])
-    (axes,) = drawn["weights_layers.0"].axes
+    axes, scale = drawn["weights_layers.0"].axes
+    assert scale.get_xlim()[0] == pytest.approx(-scale.get_xlim()[1])
     shown = pictures(axes, 28)
     assert list(shown) == [str(unit) for unit in range(6)]
     for unit, weight in enumerate(checkpoint["layers.0.weight"]):
@@ -261,7 +266,7 @@ def test_circuits(drawn_by: DrawnBy) -> None:
     sparsest = circuits[circuits["valid"]].nsmallest(6, ["n_edges", "circuit"])
     assert len(drawn["sparsest_0"].axes) == len(sparsest) == 6
     for axes, circuit in zip(drawn["sparsest_0"].axes, sparsest.itertuples(), strict=True):
-        assert axes.get_title() == f"{circuit.circuit}: {circuit.n_edges} of 14 edges"
+        assert axes.get_title() == f"{circuit.n_edges} of 14 edges\naccuracy {circuit.accuracy:.3f}"
         bits = [int(circuit.circuit) >> bit & 1 for bit in range(14)]
         kept = [
             (layer, weight.ravel()[place] / np.abs(weight).max())
@@ -272,7 +277,7 @@ def test_circuits(drawn_by: DrawnBy) -> None:
         assert len(axes.lines) == len(kept)
         for line, (layer, weight) in zip(axes.lines, kept, strict=True):
             assert list(line.get_xdata()) == [layer, layer + 1]
-            assert line.get_color() == ("tab:red" if weight > 0 else "tab:blue")
+            assert line.get_color() == (styles.POSITIVE if weight > 0 else styles.NEGATIVE)
             assert line.get_linewidth() == pytest.approx(0.5 + 2.5 * abs(weight), rel=1e-5)
         black = sum((neurons.get_facecolor() == to_rgba("black")).all(1).sum() for neurons in axes.collections)
         assert black == 4 + circuit.n_nodes + 1  # inputs, active hidden neurons, the output
@@ -306,7 +311,7 @@ def test_clusters(drawn_by: DrawnBy) -> None:
         if (x0, x1) == (1, 2)
     }
     assert ends == {
-        (source, target): to_rgba("#c8102e" if weight[target, source] > 0 else "#1f4fa8")[:3]
+        (source, target): to_rgba(styles.POSITIVE if weight[target, source] > 0 else styles.NEGATIVE)[:3]
         for source in range(8)
         for target in range(6)
     }
@@ -501,8 +506,7 @@ def test_a_sweep(drawn_by: DrawnBy) -> None:
     rows = summary[summary["measure"] == "accuracy"]
     names = list(dict.fromkeys(zip(rows["split"], rows["class"], strict=True)))
     assert labels(axes.get_yticklabels()) == [" ".join(name) for name in names] and len(names) > 2
-    dots = [line for line in axes.lines if line.get_markersize() == 4 and len(line.get_xdata())]
-    means = [line for line in dots if line.get_marker() == "o"]
+    means = [line for line in axes.lines if line.get_markersize() == 4 and len(line.get_xdata()) == 1]
     assert [line.get_xdata()[0] for line in means] == near(rows["mean"])
     for line, name in zip(means, zip(rows["split"], rows["class"], strict=True), strict=True):
         assert abs(line.get_ydata()[0] - names.index(name)) < 0.5

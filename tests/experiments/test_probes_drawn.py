@@ -27,14 +27,14 @@ def test_probes_by_site() -> None:
             style: (list(line.get_xdata()), list(line.get_ydata()))
             for line in axes.lines
             if len(line.get_xdata())
-            for style in [line.get_marker()]
+            for style in [(line.get_linestyle(), line.get_markerfacecolor() == "none")]
         }
         of = {
             control: [row[measure] for row in rows if (row["variables"], row["control"]) == (name, control)]
             for control in ("none", "untrained", "shuffled", "input")
         }
-        assert drawn["o"] == ([0, 1], near(of["none"])) and drawn["s"] == ([0, 1], near(of["untrained"]))
-        assert drawn["x"] == ([0, 1], [-0.25, -0.25]) and drawn["D"] == ([-1], near(of["input"]))
+        assert drawn["-", False] == ([0, 1], near(of["none"])) and drawn["--", True] == ([0, 1], near(of["untrained"]))
+        assert drawn[":", False] == ([0, 1], [-0.25, -0.25]) and drawn["None", True] == ([-1], near(of["input"]))
         (solid,) = (line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()))
         assert solid.get_label() == name
     assert list(legend(figure.axes[1])) == ["side", "untrained", "shuffled", "input"]

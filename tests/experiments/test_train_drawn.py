@@ -46,7 +46,7 @@ def test_many_seeds_show_test_rows_of_all_classes_alone() -> None:
     ]
     figure = train_figures.many_seeds([*rows(0), *rows(1)], summary, history)
     title = "each network with its 95 % interval; dashed: the mean of 2, with its own"
-    assert words(figure) == [("seed", "test accuracy", title), ("epoch", "test accuracy", "")]
+    assert words(figure) == [("seed", "test accuracy", title), ("epoch", "test accuracy", "a line for each network")]
     left, right = figure.axes
     shown = [uneven(0.6, 0), uneven(0.65, 1)]
     assert segments(left) == near(

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -95,7 +95,7 @@ def test_a_sweep_over_two_architectures_lines_up(mi_run: Callable[..., Ended], m
             rows.append([text.get_text() for text in drawing().axes[0].get_yticklabels()])
         path.touch()
 
-    monkeypatch.setattr(files, "save_figure", keep)
+    monkeypatch.setattr(drawing, "save_figure", keep)
     small = ("dataset=mnist", "dataset.limit=60", "training.epochs=1", "experiment.methods=[zero]")
     ended = mi_run("-m", "experiment=ablation", "model=mlp,skip", *small)
     assert ended.status == 0, ended.err

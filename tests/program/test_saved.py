@@ -18,7 +18,7 @@ from PIL import Image
 import mi_runner
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.runs import runner, writing
 from mi_runner.tables.row_names import is_frame
 from tests import run_records
@@ -136,7 +136,7 @@ def test_figures_are_the_pictures_of_the_folder(tmp_path: Path) -> None:
     for name in run.figures:
         written = np.asarray(Image.open(run.folder / "figures" / f"{name}.png").convert("RGBA"))
         for number, figure in enumerate((run.figures[name], saved.figures[name])):
-            figure.savefig(tmp_path / "again.png", dpi=files.DPI)
+            figure.savefig(tmp_path / "again.png", dpi=drawing.DPI)
             again = np.asarray(Image.open(tmp_path / "again.png").convert("RGBA"))
             assert again.shape == written.shape and np.array_equal(again, written), (name, number)
             assert figure._repr_png_().startswith(b"\x89PNG")

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.runs import run_folder
 from mi_runner.runs.record import RunRecord
@@ -367,7 +367,7 @@ def test_config_figures_and_weights(folder: RunFolder) -> None:
     folder.write_config("seed: 0  # α\n")
     figure = Figure(figsize=(3, 2), layout="constrained")
     figure.subplots().plot([1, 3, 2])
-    figure.savefig(folder.path / "by_matplotlib.png", dpi=files.DPI)
+    figure.savefig(folder.path / "by_matplotlib.png", dpi=drawing.DPI)
     folder.write_figure("confusion", lambda: figure)
     with (
         Image.open(folder.path / "by_matplotlib.png") as wanted,

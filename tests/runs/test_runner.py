@@ -23,7 +23,7 @@ from mi_runner.config import composition
 from mi_runner.errors import ConfigError, RunFailed, Terminated
 from mi_runner.experiments.ablation import experiment as ablation
 from mi_runner.experiments.train import experiment as train
-from mi_runner.machine import files, hardware, signals, threads
+from mi_runner.machine import drawing, files, hardware, signals, threads
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
 from mi_runner.runs import preparation, run_folder, runner
@@ -98,7 +98,7 @@ def test_a_picture_that_fails_costs_no_weights_and_no_table(mi_run: MiRun, monke
     def failing(drawing: object, path: Path) -> None:
         raise ValueError("no such colour")
 
-    monkeypatch.setattr(files, "save_figure", failing)
+    monkeypatch.setattr(drawing, "save_figure", failing)
     ended = mi_run("experiment=train", *TINY, "seed=3007")
     assert ended.status == 1 and "no such colour" in ended.err
     (folder,) = Path("outputs/train/mod_add-mlp").glob("v*")

@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgba
 
 from mi_runner.experiments.common import drawing
 from mi_runner.sweeps import sweep_figures
+from mi_runner.tables import styles
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.over_seeds import Summed
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE, Range
@@ -52,7 +53,7 @@ def test_metrics_by_swept_value() -> None:
     circles = [
         (list(line.get_xdata()), list(line.get_ydata()))
         for line in axes.lines
-        if line.get_marker() == "o" and len(line.get_xdata())
+        if line.get_markerfacecolor() == "none" and len(line.get_xdata())
     ]
     assert circles == [([0, 0], [0.5, 0.501])]
     assert segments(axes) == near([(0, 0.49, 0, 0.56), (1, 0.7, 1, 0.7)])
@@ -70,18 +71,21 @@ def test_rows_of_a_sweep() -> None:
     (axes,) = drawing().axes
     assert words(axes.figure) == [("accuracy: mean over 5 seeds, 95 % interval", "", "")]
     assert ticks(axes, "y") == {0: "h1", 1: "h2"} and axes.yaxis_inverted()
-    assert legend(axes) == {"model=mlp": to_rgba("C0"), "model=skip": to_rgba("C1")}
+    assert legend(axes) == {
+        "model=mlp": to_rgba(styles.style(0).color), "model=skip": to_rgba(styles.style(1).color),
+    }  # fmt: skip
     dots = {
         (line.get_color(), round(line.get_ydata()[0])): line.get_xdata()[0]
         for line in axes.lines
-        if line.get_marker() == "o" and line.get_linestyle() == "None" and len(line.get_xdata()) == 1
+        if line.get_marker() in "os" and line.get_linestyle() == "None" and len(line.get_xdata()) == 1
     }
     spans = {
         (line.get_color(), round(line.get_ydata()[0])): tuple(line.get_xdata())
         for line in axes.lines
         if len(line.get_xdata()) == 2
     }
-    keys = [("C0", 0), ("C0", 1), ("C1", 0), ("C1", 1)]
+    first, second = styles.style(0).color, styles.style(1).color
+    keys = [(first, 0), (first, 1), (second, 0), (second, 1)]
     assert dots == {key: one.spread.mean for key, one in zip(keys, summed, strict=True)}
     assert spans == {key: (one.spread.low, one.spread.high) for key, one in zip(keys, summed, strict=True)}
     assert sweep_figures.by_row(summed[:1], ["model"]) is None
@@ -102,6 +106,6 @@ def test_wide_ranges_have_a_logarithmic_scale(values: tuple[int, int], scale: st
 def test_up_to_three_seeds_have_a_circle_each_and_rows_have_an_end() -> None:
     for n, circles in ((1, 0), (2, 2), (3, 3), (4, 0)):
         (axes,) = sweep_figures.by_value([({"width": 1}, {"accuracy": spread(0.5, 0, n=n)})]).axes
-        assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o") == circles
+        assert sum(len(line.get_xdata()) for line in axes.lines if line.get_markerfacecolor() == "none") == circles
     rows = [Summed({"target": str(n)}, "accuracy", spread(0.5, 0)) for n in range(drawing.MOST_LABELS + 1)]
     assert sweep_figures.by_row(rows, []) is None and sweep_figures.by_row(rows[1:], []) is not None

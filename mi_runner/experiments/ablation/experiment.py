@@ -45,6 +45,7 @@ from mi_runner.experiments.ablation.tables import (
     with_unit_names,
 )
 from mi_runner.experiments.common import drawing, predictions
+from mi_runner.experiments.common.evaluation import commonest_share
 from mi_runner.experiments.common.tables import PREDICTIONS, of_answers, of_confusion
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -143,7 +144,9 @@ def run(setting: Setting[AblationConfig]) -> Result:
         log.info(
             f"shown are the {MOST_SHOWN} of {len(asked.targets)} targets with the largest drop; metrics.csv has all"
         )
-    drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, _with_every_method(_known(rows)))}
+    drawn: dict[str, Drawing] = {
+        "accuracy": partial(figures.accuracy, _with_every_method(_known(rows)), commonest_share(dataset))
+    }
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= of_network
     if units:

@@ -16,6 +16,7 @@ from mi_runner.experiments.common import drawing
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.machine import layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,8 @@ def _weights_by_feature(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawin
 
 def _weights_of_features(name: str, weight: Tensor, units: Sequence[int], names: Sequence[str]) -> Figure:
     """Draws weights `(units, features)`: blue negative, red positive."""
-    figure = drawing.blank(2.2 + 0.3 * len(names), 1.8 + 0.2 * len(units))
+    row = 0.2 if layout.given_width() is None else 0.12
+    figure = layout.blank(2.2 + 0.3 * len(names), 1.8 + row * len(units))
     axes = figure.subplots()
     largest = float(weight.abs().max()) or 1.0
     shown = axes.imshow(weight.numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
@@ -77,7 +79,8 @@ def _weights_of_features(name: str, weight: Tensor, units: Sequence[int], names:
     axes.set_yticks(range(len(units)), [str(unit) for unit in units], fontsize=7)
     axes.set_ylabel("unit")
     axes.set_title(f"{name}.weight", fontsize=9)
-    figure.colorbar(shown, ax=axes, label="weight")
+    axes.set_xlabel("input")
+    figure.colorbar(shown, ax=axes, label="weight: blue negative, red positive")
     return figure
 
 

@@ -11,6 +11,7 @@ from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
     LOSS,
+    OF_TEST_SET,
     CommonName,
     Declarations,
     FigureType,
@@ -179,14 +180,20 @@ ABLATING = Declarations(
     figures=(
         FigureType(
             "accuracy",
-            "Accuracy after each ablation. Bars: mean of the draws; marks: each draw with its 95 % interval; dashed "
-            "line: the intact network.",
+            "Test accuracy after each ablation. Bars: mean of the draws; marks: each draw with its interval; dashed "
+            "line: the intact network; dotted: always the commonest class.",
             "metrics",
+            n=OF_TEST_SET,
+            intervals="95 %, Wilson's, of each draw",
         ),
         CONFUSION_FIGURE,
-        FigureType("weights_*", "Weights as images, or by feature: blue negative, red positive."),
-        FigureType("entering", "The value that enters the output layer, as an image."),
-        FigureType("units", "The drop in accuracy by each unit's ablation, in descending order.", "units"),
+        FigureType(
+            "weights_*", "Weights of each unit as images, or by feature: blue negative, red positive.", of="layer"
+        ),
+        FigureType("entering", "Test images, and below each the value that enters the output layer, as an image."),
+        FigureType(
+            "units", "The drop in test accuracy by each unit's ablation, in descending order.", "units", n=OF_TEST_SET
+        ),
     ),
 )
 

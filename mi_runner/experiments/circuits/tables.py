@@ -22,6 +22,7 @@ from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
+    OF_TEST_SET,
     SECONDS,
     Declarations,
     FigureType,
@@ -445,18 +446,43 @@ DECLARED = Declarations(
         *OF_TRUTH,
     ),
     figures=(
-        FigureType("edges_*", "The fraction of the valid circuits that keep each edge.", "edges"),
-        FigureType("sparsest_*", "The sparsest valid circuits.", "circuits"),
-        FigureType("sparsity_*", "Accuracy of circuits by how much they leave out.", "circuits"),
+        FigureType(
+            "edges_*",
+            "The fraction of the valid circuits that keep each edge, a panel for each layer.",
+            "edges",
+            of="output",
+            n="n_valid",
+            n_of="valid circuits",
+        ),
+        FigureType(
+            "sparsest_*",
+            "The sparsest valid circuits. Solid red edges: positive weights, dashed blue ones: negative weights; wider "
+            "is larger. Black neurons are active; each has its number.",
+            "circuits",
+            of="output",
+        ),
+        FigureType(
+            "sparsity_*",
+            "Accuracy of circuits by the fraction of neurons and edges that they leave out; colours count them.",
+            "circuits",
+            of="output",
+            n=OF_TEST_SET,
+        ),
         FigureType(
             "overlaps_*",
-            "Overlaps of all pairs of valid circuits, and of the subset-minimal ones, beside chance.",
+            "Overlaps of all pairs of valid circuits, and of the subset-minimal ones, beside random circuits of the "
+            "same sizes.",
             "overlaps",
+            of="output",
         ),
         FigureType(
             "sweep_circuits_*",
             "How often edges and the sparsest valid circuits recur over networks, beside random matchings.",
             "sweep_circuits",
+            of="output",
+            n="n_networks",
+            n_of="networks",
+            intervals="95 % of the share of networks; for random matchings, 95 % of the draws",
         ),
     ),
     compared=(RECURRENCE, MATCHING, MATCHING_OF_CHECKPOINTS, SHARED_BY_TWO),

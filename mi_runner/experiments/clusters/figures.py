@@ -12,7 +12,9 @@ from torch import Tensor
 
 from mi_runner.experiments.clusters.network import Network
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
 from mi_runner.methods.clusters import Top
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 
@@ -20,13 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = {"clustered": "#c44e52", "twin": "#4c72b0"}
+STYLES = {"clustered": styles.style(0), "twin": styles.style(1)}
 """Of the networks."""
 
-POSITIVE, NEGATIVE = "#c8102e", "#1f4fa8"
-"""Colours of an edge's weight."""
+COLORS = {network: style.color for network, style in STYLES.items()}
 
-CLUSTER_COLORS = ("#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#0072b2", "#f0e442", "#999999")
+CLUSTER_COLORS = (styles.ORANGE, styles.GREEN, styles.PINK, styles.SKY, styles.RED, styles.BLUE, "#f0e442", "#999999")
 """Colours of clusters, again from the first where there are more."""
 
 MOST_NODES = 64
@@ -41,6 +42,9 @@ MOST_UNITS = 128
 MOST_BLOCKS = 4
 """Blocks of units beside each other, where there are no clusters; of clusters there may be twice as many."""
 
+LEAST_BLOCK = 1.6
+"""Inches that a block of units needs, so that the numbers of its units can be read."""
+
 IMAGES_OF_UNIT = {1: 14, 2: 10, 3: 8, 4: 7}
 """Blocks beside each other → images of each unit; of more blocks 5."""
 
@@ -52,21 +56,26 @@ def weights(networks: Sequence[Network]) -> Figure:
     partition = networks[0].partition
     both = (partition.outputs, partition.inputs)
     outputs, inputs = (torch.bincount(units.cpu()).cumsum(0).tolist() for units in both)
-    figure = drawing.blank(3.2 * len(networks) + 0.8, 3.4)
-    grid = figure.subplots(1, len(networks), squeeze=False)[0]
+    height = 2.2 if layout.is_narrow(6) else 3.1
+    figure, panels = layout.panels(1, len(networks), (3.2, height), (0.8, 0.3), least=1.6)
+    grid = panels[0]
     for axes, network in zip(grid, networks, strict=True):
         size = network.weight.detach().cpu().abs()
         # Each panel has its own scale: training changes the sizes by an order of magnitude.
         largest = float(np.quantile(size.numpy(), 0.99)) or 1.0
-        axes.imshow(size.numpy(), cmap="magma", vmin=0, vmax=largest, aspect="auto")
+        shown = axes.imshow(size.numpy(), cmap="magma", vmin=0, vmax=largest, aspect="auto")
+        figure.colorbar(shown, ax=axes, pad=0.02).ax.tick_params(labelsize=7)
         for top, bottom, left, right in zip([0, *outputs], outputs, [0, *inputs], inputs, strict=False):
             corner = (left - 0.5, top - 0.5)
             axes.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor="cyan", linewidth=1.2))
         axes.set_title(_title(network), fontsize=10)
         axes.set_xlabel("input unit")
         axes.tick_params(labelsize=7)
+        for axis in (axes.xaxis, axes.yaxis):
+            layout.whole_numbers(axis)
     grid[0].set_ylabel("output unit")
-    figure.suptitle("size of each weight (lighter is larger); the clusters framed", fontsize=9)
+    of = f"{networks[0].layer}: size of each weight, the largest 1 % alike; the clusters framed"
+    figure.suptitle(of, fontsize=9)
     return figure
 
 
@@ -85,11 +94,13 @@ def edges(networks: Sequence[Network]) -> Figure:
     `MOST_NODES` are bundled, and an edge of a bundle is the mean of its weights.
     """
     panel = max(3.5, 0.9 * len(networks[0].columns))
-    figure = drawing.blank(panel * len(networks), 5.2)
-    grid = figure.subplots(1, len(networks), squeeze=False)[0]
-    for axes, network in zip(grid, networks, strict=True):
+    is_narrow = layout.is_narrow(panel * len(networks) / 2)
+    figure, panels = layout.panels(1, len(networks), (panel, 2.6 if is_narrow else 4.8), (0, 0.4), least=panel / 2)
+    for axes, network in zip(panels[0], networks, strict=True):
         _network(axes, network)
-    lines = f"the {MOST_EDGES} largest weights of each matrix: red is positive, blue negative; wider is larger"
+    lines = (
+        f"the {MOST_EDGES} largest weights of each matrix: solid red is positive, dashed blue negative; wider is larger"
+    )
     if any(len(layer) < n for layer, n in zip(bundles(networks[0]), networks[0].chain.sizes, strict=True)):
         lines += "\na node of a wide layer is a bundle of neighbouring units, its edges their mean weights"
     figure.suptitle(lines, fontsize=9)
@@ -134,7 +145,8 @@ def _network(axes: Axes, network: Network) -> None:
         ends = np.stack([np.full(len(order), position + 1), heights[position + 1][outputs]], axis=1)
         lines = LineCollection(
             list(np.stack([starts, ends], axis=1)),
-            colors=[POSITIVE if value > 0 else NEGATIVE for value in values],
+            colors=[styles.POSITIVE if value > 0 else styles.NEGATIVE for value in values],
+            linestyles=["-" if value > 0 else styles.NEGATIVE_DASHES for value in values],
             linewidths=0.2 + 1.1 * strength,
             zorder=1,
         )
@@ -172,9 +184,13 @@ def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
     shown = [row for row in rows if row["partition"] == "trained"]
     states = list(dict.fromkeys((row["state"], row["cluster"]) for row in shown))
     columns = [ALL, *class_names]
-    size = (0.42 * len(columns) * len(networks) + 1.8, 0.34 * len(states) + 1.3)
-    figure = drawing.blank(max(6.0, size[0]), size[1])
-    grid = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
+    wide = max(2.1, 0.42 * len(columns))
+    least = 1.45 if len(columns) <= 4 else 2.0
+    high = 0.2 if layout.is_narrow(4) else 0.34
+    figure, panels = layout.panels(
+        1, len(networks), (wide, high * len(states) + 0.8), (1.8, 0.5), least=least, share="y"
+    )
+    grid = panels[0]
     for axes, network in zip(grid, networks, strict=True):
         values = torch.full((len(states), len(columns)), math.nan)
         for row in shown:
@@ -183,9 +199,8 @@ def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
                 values[place] = row["accuracy"]
         image = axes.imshow(values.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         if len(columns) <= drawing.MOST_CELL_TEXTS:
-            for i, j in torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(columns))).tolist():
-                dark = "white" if values[i, j] < 0.6 else "black"
-                axes.text(j, i, f"{100 * values[i, j]:.0f}", ha="center", va="center", fontsize=6.5, color=dark)
+            texts = {at: f"{100 * values[at]:.0f}" for at in np.ndindex(len(states), len(columns))}
+            layout.numbers(axes, texts, values < 0.6)
         axes.set_xticks(range(len(columns)), columns)
         names = ["full network" if cluster == NONE else f"cluster {cluster} {state}" for state, cluster in states]
         axes.set_yticks(range(len(states)), names)
@@ -201,18 +216,18 @@ def training(history: Sequence[Row]) -> Figure:
     Args:
         history: rows of history.csv.
     """
-    figure = drawing.blank(8, 3.2)
+    figure, panels = layout.panels(1, 2, (4, 2.2 if layout.is_narrow(4) else 3.2))
     for axes, column, label in zip(
-        figure.subplots(1, 2), ("clusterability", "test_accuracy"), ("clusterability", "test accuracy"), strict=True
+        panels[0], ("clusterability", "test_accuracy"), ("clusterability", "test accuracy"), strict=True
     ):
         for network in dict.fromkeys(row["network"] for row in history):
             mine = [row for row in history if row["network"] == network]
             epochs, values = [row["epoch"] for row in mine], [row[column] for row in mine]
-            axes.plot(epochs, values, marker=".", color=COLORS[network], label=network)
+            axes.plot(epochs, values, **STYLES[network].line, markersize=4, label=network)
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1.02))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        layout.whole_numbers(axes.xaxis)
         drawing.tidy(axes)
-    axes.legend(frameon=False)
+    layout.key(axes, beside=False)
     return figure
 
 
@@ -227,8 +242,8 @@ def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
     """
     layers = list(dict.fromkeys(row["layer"] for row in units))
     networks = list(dict.fromkeys(row["network"] for row in units))
-    figure = drawing.blank(3.4 * len(layers) + 0.6, 5)
-    grid = figure.subplots(2, len(layers), squeeze=False, sharex=True)
+    height = 1.5 if layout.is_narrow(4) else 2.35
+    figure, grid = layout.panels(2, len(layers), (3.4, height), (0.6, 0.3), share="x")
     numbers = np.arange(1, n_classes + 1)
     for column, layer in enumerate(layers):
         histogram, cumulative = grid[:, column]
@@ -236,52 +251,58 @@ def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
             distinct = [row["distinct"] for row in units if (row["layer"], row["network"]) == (layer, network)]
             counts = np.bincount(distinct, minlength=n_classes + 1)[1:]
             shift = (place - (len(networks) - 1) / 2) * 0.4
-            histogram.bar(numbers + shift, counts, 0.4, color=COLORS[network], label=network)
+            histogram.bar(numbers + shift, counts, 0.4, label=network, **STYLES[network].bar)
             shares = counts.cumsum() / counts.sum()
-            cumulative.plot(numbers, shares, marker=".", color=COLORS[network], label=network)
+            cumulative.plot(numbers, shares, **STYLES[network].line, markersize=4, label=network)
         histogram.set_title(layer, fontsize=10)
         cumulative.set(xlabel="distinct classes", ylim=(0, 1.03))
-        cumulative.xaxis.get_major_locator().set_params(integer=True)
+        layout.whole_numbers(cumulative.xaxis)
+        layout.whole_numbers(histogram.yaxis)
         for axes in (histogram, cumulative):
             drawing.tidy(axes)
-    grid[0, 0].set_ylabel("units")
-    grid[1, 0].set_ylabel("cumulative fraction of units")
-    grid[0, -1].legend(frameon=False, fontsize=8)
+        if layout.is_first(column, len(layers), room=0.6):
+            histogram.set_ylabel("units")
+            cumulative.set_ylabel("cumulative fraction of units")
+    layout.key(grid[0, -1], beside=False, size=8)
     figure.suptitle("distinct classes among a unit's top images", fontsize=9)
     return figure
 
 
 def unit_images(
-    network: Network, site: str, top: Top, x: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str]
+    network: Network, site: str, found: Top, x: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str]
 ) -> Figure:
     """Draws the top images of a layer's units: a strip for each unit, the largest activation first, by cluster.
 
     Args:
-        top: of the layer's units.
+        found: the top images of the layer's units.
         x: the test set.
         image_shape: `(C, H, W)` of an example.
     """
-    blocks, left_out = shown_units(network, site, top.examples.shape[1])
+    blocks, left_out = shown_units(network, site, found.examples.shape[1])
     across = IMAGES_OF_UNIT.get(len(blocks), 5)
     height, width = image_shape[1:]
     gap, room, line = max(1, width // 14), 2 * width, max(1, height // 9)
-    rows = max(len(units) for _, units in blocks)
-    block_width = room + across * (width + gap)
+    rows, columns = max(len(units) for _, units in blocks), len(blocks)
+    if (given := layout.given_width()) is not None:
+        columns = max(1, min(columns, int(given / LEAST_BLOCK)))
+    block_width, block_height = room + across * (width + gap), rows * (height + line) + 2 * height
     is_of_classes = site == network.logits and not network.kind.are_of_one
     first = drawing.picture(x[0].reshape(image_shape))
-    canvas = np.full((rows * (height + line), len(blocks) * block_width, *first.shape[2:]), math.nan, dtype=np.float32)
-    inches = 1.9 * len(blocks) + 1.2 * across / 5
-    figure = drawing.blank(inches, 0.75 + inches * canvas.shape[0] / canvas.shape[1])
+    down = math.ceil(len(blocks) / columns)
+    shape = (down * block_height - 2 * height, columns * block_width, *first.shape[2:])
+    canvas = np.full(shape, math.nan, dtype=np.float32)
+    inches = layout.given_width() or 1.9 * len(blocks) + 1.2 * across / 5
+    figure = layout.blank(inches, 0.75 + inches * canvas.shape[0] / canvas.shape[1])
     axes = figure.subplots()
     for block, (title, units) in enumerate(blocks):
-        left = block * block_width + room
+        left, top = block % columns * block_width + room, block // columns * block_height
         if title:
-            axes.text(left, -0.25 * height, title, ha="left", va="bottom", fontsize=7, weight="bold")
+            axes.text(left, top - 0.25 * height, title, ha="left", va="bottom", fontsize=7, weight="bold")
         for row, unit in enumerate(units):
-            upper = row * (height + line)
+            upper = top + row * (height + line)
             name = class_names[unit] if is_of_classes else str(unit)
             axes.text(left - 0.2 * width, upper + height / 2, name, ha="right", va="center", fontsize=6)
-            for place, example in enumerate(top.examples[:across, unit].tolist()):
+            for place, example in enumerate(found.examples[:across, unit].tolist()):
                 start = left + place * (width + gap)
                 canvas[upper : upper + height, start : start + width] = drawing.picture(x[example].reshape(image_shape))
     shown = np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas

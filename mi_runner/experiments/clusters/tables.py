@@ -8,6 +8,7 @@ from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
     NATS,
+    OF_TEST_SET,
     Declarations,
     FigureType,
     Key,
@@ -210,16 +211,38 @@ DECLARED = Declarations(
         ),
     ),
     figures=(
-        FigureType("weights", "Weights as images: blue negative, red positive."),
-        FigureType("edges", "Edges of the networks by weight, before and after training: red positive, blue negative."),
         FigureType(
-            "off_on", "Accuracy with each cluster off, and with all others off, beside random clusters.", "metrics"
+            "weights", "The size of each weight of the clustered layer; lighter is larger, and the clusters are framed."
         ),
-        FigureType("distinct_classes", "How many classes a unit's top images have.", "units"),
         FigureType(
-            "training", "Clusterability of the clustered layer and test accuracy by epoch, of both networks.", "history"
+            "edges",
+            "The networks' units and the largest weights between them, before and after training: solid red positive, "
+            "dashed blue negative, wider is larger. Units of one colour are one cluster.",
         ),
-        FigureType("units_*", "The test images with the largest activations of each unit, by cluster.", "unit_images"),
+        FigureType(
+            "off_on",
+            "Accuracy in per cent, of all test examples and of each class, with each cluster off, and with all others "
+            "off (on).",
+            "metrics",
+            n="n",
+        ),
+        FigureType(
+            "distinct_classes",
+            "How many classes a unit's top images have: units by this number, and below the cumulative fraction.",
+            "units",
+        ),
+        FigureType(
+            "training",
+            "Clusterability of the clustered layer and test accuracy by epoch, of both networks.",
+            "history",
+            n=OF_TEST_SET,
+        ),
+        FigureType(
+            "units_*",
+            "The test images with the largest activations of each unit, by cluster.",
+            "unit_images",
+            of="network and layer",
+        ),
     ),
 )
 """Tables in the order of the files of a run."""

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mi_runner.experiments import Drawing
+from mi_runner.machine import layout
 from mi_runner.tables.declaration import Row
+from mi_runner.tables.styles import REFERENCE as REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mi_runner.graph.chain import Part
-
-REFERENCE = "#444444"
-"""The colour of the reference that a figure compares with."""
 
 MOST_CELL_TEXTS = 15
 """Up to this many rows and columns, each cell shows its count."""
@@ -39,15 +38,11 @@ MOST_LABELS = 60
 MOST_LETTERS = 24
 """Letters of a name at an axis; … stands for what is left out."""
 
+MOST_OF_CAPTION = 0.8
+"""Inches of a line of a picture's caption in a mosaic of a given width; longer ones are broken."""
+
 MOST_LARGE_PICTURES = 25
 """Up to this many pictures, a mosaic draws them larger."""
-
-
-def blank(width: float, height: float) -> Figure:
-    """Returns an empty figure of this size in inches, which finds room for its labels."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Drawing]:
@@ -72,7 +67,8 @@ def _confusion(
     for row in rows:
         counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
     names = dict(enumerate(class_names)) if class_names is not None else {}
-    figure = blank(1.8 + 0.45 * len(predicted), 1.6 + 0.42 * len(labels))
+    cell = 0.42 if not layout.is_narrow(1.8 + 0.45 * len(predicted)) else 0.24
+    figure = layout.blank(1.8 + 0.45 * len(predicted), 1.6 + cell * len(labels))
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     is_correct = np.array([[label == guess for guess in predicted] for label in labels])
@@ -81,14 +77,9 @@ def _confusion(
     for cells, cmap, largest in ((is_correct, "Blues", 1.0), (~is_correct, "Reds", most_wrong or 1.0)):
         axes.imshow(np.where(cells, shares, np.float32(math.nan)), cmap=cmap, vmin=0, vmax=largest, aspect="auto")
     if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
-        for i in range(len(labels)):
-            for j in range(len(predicted)):
-                if counts[i, j]:
-                    of_largest = float(shares[i, j]) / (1.0 if is_correct[i, j] else most_wrong)
-                    axes.text(
-                        j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7,
-                        color="white" if of_largest > 0.5 else "black",
-                    )  # fmt: skip
+        of_largest = shares / np.where(is_correct, 1.0, most_wrong or 1.0)
+        texts = {(i, j): f"{int(counts[i, j])}" for i, j in np.argwhere(counts).tolist()}
+        layout.numbers(axes, texts, of_largest > 0.5)
         axes.set_yticks(range(len(labels)), [names.get(label, str(label)) for label in labels])
         axes.set_xticks(range(len(predicted)), [names.get(guess, str(guess)) for guess in predicted])
     axes.set(xlabel="prediction", ylabel="label")
@@ -102,22 +93,35 @@ def mosaic(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str
 
     The grid is one image on one pair of axes, because a hundred pairs of axes take matplotlib seconds.
     """
-    across = math.ceil(math.sqrt(len(pictures)))
-    down = math.ceil(len(pictures) / across)
     height, width = pictures[0].shape[:2]
+    across, size, text = math.ceil(math.sqrt(len(pictures))), 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1, 5.5
+    if (given := layout.given_width()) is not None:
+        longest = max(len(line) for caption in captions for line in caption.split("\n"))
+        across = max(1, min(across, int(given / max(0.33, min(MOST_OF_CAPTION, longest * layout.LETTER + 0.08)))))
+        size, text = given / across, layout.READABLE
+        captions = [layout.broken(caption, size) for caption in captions]
     n_lines = max(caption.count("\n") + 1 for caption in captions)
     gap, room = max(1, width // 14), max(2, height // 5) * n_lines
+    if given is not None:
+        room = math.ceil((0.14 * n_lines + 0.04) / size * (width + gap))
+    down = math.ceil(len(pictures) / across)
     shape = (down * (height + room), across * (width + gap), *pictures[0].shape[2:])
     canvas = np.full(shape, math.nan, dtype=np.float32)
-    size = 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1
-    figure = blank(size * across, size * down * (1 + 0.12 * n_lines) + 0.4)
+    # The pictures' own shape decides the height, so that nothing is empty.
+    figure = layout.blank(size * across, size * across * shape[0] / shape[1] + 0.45)
     axes = figure.subplots()
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top, left = (index // across) * (height + room) + room, (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = picture
-        axes.text(left + width / 2, top - room / n_lines * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
-    axes.imshow(np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas, interpolation="nearest", **colours)
+        above = top - min(room / n_lines * 0.25, 0.06 * height)
+        axes.text(left + width / 2, above, caption, ha="center", va="bottom", fontsize=text)
+    shown = np.nan_to_num(canvas, nan=1.0) if canvas.ndim == 3 else canvas
+    image = axes.imshow(shown, interpolation="nearest", **colours)
     axes.set_axis_off()
+    if "vmin" in colours:  # the same colours mean the same in all pictures
+        figure.colorbar(image, ax=axes, pad=0.01, location="bottom", fraction=0.04, aspect=40).ax.tick_params(
+            labelsize=7
+        )
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -130,19 +134,30 @@ def strips(rows: Sequence[tuple[str, Sequence[NDArray[Any]], str]], captions: Se
         captions: below each picture.
     """
     size = min(1.2, 12 / len(captions))
-    heights = [size * pictures[0].shape[0] / pictures[0].shape[1] for _, pictures, _ in rows]
+    across = len(captions)
+    if (given := layout.given_width()) is not None:
+        letters = max(len(line) for caption in captions for line in caption.split("\n"))
+        across = max(1, min(across, int((given - 0.6) / max(0.3, letters * layout.LETTER + 0.05))))
+        size = (given - 0.6) / across
+    parts = [range(begin, min(begin + across, len(captions))) for begin in range(0, len(captions), across)]
+    heights = [size * pictures[0].shape[0] / pictures[0].shape[1] for _, pictures, _ in rows for _ in parts]
     n_lines = max(caption.count("\n") + 1 for caption in captions)
     room = 0.35 + 0.15 * n_lines
-    figure = blank(size * len(captions) + 1.4, sum(heights) + room * len(rows) + 0.3)
-    for axes, (name, pictures, cmap) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
-        image = axes.imshow(np.concatenate(pictures, axis=1), cmap=cmap, interpolation="nearest")
-        width = pictures[0].shape[1]
-        axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(captions))], captions)
-        axes.set_yticks([])
-        axes.set_title(name, fontsize=9)
-        axes.tick_params(length=0, labelsize=7)
+    figure = layout.blank(size * across + 1.4, sum(heights) + room * len(heights) + 0.3)
+    grid = figure.subplots(len(heights), 1, squeeze=False)[:, 0].reshape(len(rows), len(parts))
+    for line, (name, pictures, cmap) in zip(grid, rows, strict=True):
+        scale = {"vmin": min(map(np.min, pictures)), "vmax": max(map(np.max, pictures))}
+        for axes, part in zip(line, parts, strict=True):
+            shown = [pictures[number] for number in part]
+            shown += [np.full_like(shown[0], np.nan)] * (across - len(shown)) if shown[0].ndim == 2 else []
+            image = axes.imshow(np.concatenate(shown, axis=1), cmap=cmap, interpolation="nearest", **scale)
+            width = pictures[0].shape[1]
+            axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(part))], [captions[k] for k in part])
+            axes.set_yticks([])
+            axes.tick_params(length=0, labelsize=7)
+        line[0].set_title(name, fontsize=9)
         if pictures[0].ndim == 2:
-            figure.colorbar(image, ax=axes, pad=0.01).ax.tick_params(labelsize=7)
+            figure.colorbar(image, ax=list(line), pad=0.01).ax.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=9)
     return figure
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from mi_runner.datasets import Dataset
 from mi_runner.experiments import Setting
 from mi_runner.models import evaluation_checks
 from mi_runner.training.loop import multiplications
 
 MOST_MULTIPLICATIONS = 4e9
 """Of the examples that are evaluated several times; a second or so on a CPU."""
+
+
+def commonest_share(dataset: Dataset) -> float | None:
+    """Returns the accuracy on the test set of always predicting its commonest class; None where targets are values."""
+    if not dataset.has_classes or not len(dataset.y_test):
+        return None
+    return float(dataset.y_test.unique(return_counts=True)[1].max()) / len(dataset.y_test)
 
 
 def check_evaluation(setting: Setting[Any]) -> None:

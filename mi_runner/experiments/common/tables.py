@@ -9,6 +9,7 @@ from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
     LOSS,
+    OF_TEST_SET,
     Column,
     FigureType,
     Key,
@@ -82,7 +83,13 @@ CONFUSION = TableType(
     ),
 )
 
-CONFUSION_FIGURE = FigureType("confusion", "Labels and predicted labels of the test examples.", "confusion")
+CONFUSION_FIGURE = FigureType(
+    "confusion",
+    "Labels (down) and predicted labels (across) of the test examples, coloured by the shares of a label: blue, "
+    "correct; red, mistakes.",
+    "confusion",
+    n=OF_TEST_SET,
+)
 
 TRUTH = TableType(
     "truth",

@@ -11,15 +11,17 @@ import numpy as np
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POPULATIONS = {
-    "share": ("valid circuits", "C0", "o-"),
+    "share": ("valid circuits", styles.BLUE, "o-"),
     "chance": ("circuits of as many edges, drawn at random", drawing.REFERENCE, "s--"),
-    "untrained": ("valid circuits of the untrained network", "C1", "^:"),
+    "untrained": ("valid circuits of the untrained network", styles.ORANGE, "^:"),
 }
 """Column of the table of steps → its words, its colour, and how it is drawn."""
 
@@ -50,15 +52,14 @@ def _matrix(rows: Sequence[Row], column: str, lowest: float, cmap: str, label: s
             one, other = names.index(row["criterion"]), names.index(row["other"])
             cells[one, other] = cells[other, one] = row[column]
     size = 1.6 + 0.46 * len(names)
-    figure = drawing.blank(size + 1.0, size)
+    figure = layout.blank(size + 1.0, min(size, layout.given_width() or size))
     axes = figure.subplots()
     axes.set_facecolor("#dddddd")  # where there is no number
     shown = axes.imshow(cells, cmap=cmap, vmin=lowest, vmax=1)
     if len(names) <= drawing.MOST_CELL_TEXTS:
-        for i, j in np.argwhere(~np.isnan(cells)).tolist():
-            is_dark = abs(cells[i, j]) > 0.6 if lowest < 0 else cells[i, j] < 0.6
-            text = f"{cells[i, j]:.2f}".replace("-", "−")
-            axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if is_dark else "black")
+        places = [(i, j) for i, j in np.argwhere(~np.isnan(cells)).tolist()]
+        texts = {place: f"{cells[place]:.2f}".replace("-", "−") for place in places}
+        layout.numbers(axes, texts, np.abs(cells) > 0.6 if lowest < 0 else cells < 0.6, size=6)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_title(f"{_of(rows)}\ngrey: none", fontsize=9)
@@ -77,7 +78,8 @@ def steps(rows: Sequence[Row], n_circuits: int) -> Drawing | None:
 
 
 def _steps(rows: Sequence[Row], n_circuits: int) -> Figure:
-    figure = drawing.blank(1.8 + 0.5 * len(rows), 4.4)
+    needed = 1.8 + 0.5 * len(rows)
+    figure = layout.blank(needed, 3.4 if layout.is_narrow(needed) else 4.4)
     axes = figure.subplots()
     for column, (words, colour, style) in POPULATIONS.items():
         shares = [math.nan if row.get(column) is None else row[column] for row in rows]
@@ -91,7 +93,7 @@ def _steps(rows: Sequence[Row], n_circuits: int) -> Figure:
     axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", fontsize=8)
     axes.set(ylim=(0, 2.5), ylabel="share that survives")
     axes.set_title(f"{_of(rows)}: survivors of {n_circuits:,} valid circuits", fontsize=9)
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    layout.key_below(figure, layout.labelled(axes))
     drawing.tidy(axes)
     return figure
 

@@ -322,16 +322,25 @@ DECLARED = Declarations(
         *OF_SUMMARY,
     ),
     figures=(
-        FigureType("tau_*", "Kendall's τ-b of each two criteria over the valid circuits.", "pairs"),
+        FigureType(
+            "tau_*",
+            "Kendall's τ-b of each two criteria over the valid circuits; grey: none.",
+            "pairs",
+            of="output and ablation",
+        ),
         FigureType(
             "steps_*",
             "The share of circuits that survive as criteria are added: valid ones, circuits of as many edges drawn at "
-            "random, and valid ones of the untrained network.",
+            "random, and valid ones of the untrained network. Above the points: how many valid ones survive.",
             "steps",
+            of="output and ablation",
         ),
         FigureType("sweep_tau_*", "Kendall's τ-b of each two criteria, mean over the networks.", "sweep_tau"),
         FigureType(
-            "overlap_*", "Of the circuits that survive one or both of two criteria, those that survive both.", "pairs"
+            "overlap_*",
+            "Of the circuits that survive one or both of two criteria, those that survive both; grey: none.",
+            "pairs",
+            of="output and ablation",
         ),
     ),
     compared=(OVER_NETWORKS, TAU_OVER_NETWORKS),

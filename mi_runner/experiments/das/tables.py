@@ -134,11 +134,16 @@ FIGURES = (
         "Interchange intervention accuracy by the number of a map's parameters, at each site: in the network, and of "
         "the same maps in networks that have not learned the task; dotted: the floor; dashed: the ceiling.",
         "metrics",
+        n="n_pairs",
+        n_of="test pairs",
     ),
     FigureType(
         "selectivity",
-        "Interchange intervention accuracy minus that in the untrained network, with 95 % intervals, by site.",
+        "Interchange intervention accuracy minus that in the untrained network, by site.",
         "metrics",
+        n="n_pairs",
+        n_of="test pairs",
+        intervals="95 %, Newcombe's for paired answers, of one start",
     ),
 )
 

@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
 from mi_runner.methods.activation_distances import mean_distances
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 
@@ -25,15 +28,14 @@ def kernels(weight: Tensor) -> Figure:
     """Draws a decoder's kernels `(K, k, k)`, with their weights."""
     weight = weight.cpu()
     limit = float(weight.abs().max()) or 1.0
-    figure = drawing.blank(1.2 + 1.7 * len(weight), 2.2)
-    every = figure.subplots(1, len(weight), squeeze=False)[0]
+    figure, panels = layout.panels(1, len(weight), (1.7, 1.3 if layout.is_narrow(5) else 1.7), (1.2, 0.5), least=1.3)
+    every = panels[0]
     for number, (axes, kernel) in enumerate(zip(every, weight.tolist(), strict=True)):
         shown = axes.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
         if len(kernel) <= drawing.MOST_CELL_TEXTS // 3:
-            for row, values in enumerate(kernel):
-                for column, value in enumerate(values):
-                    colour = "white" if abs(value) > 0.6 * limit else "black"
-                    axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=8, color=colour)
+            values = torch.tensor(kernel)
+            texts = {at: f"{values[at].item():.3g}" for at in np.ndindex(*values.shape)}
+            layout.numbers(axes, texts, values.abs() > 0.6 * limit, size=8)
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"kernel {number}", fontsize=9)
     figure.colorbar(shown, ax=list(every), label="weight")
@@ -54,7 +56,8 @@ def filtered_images(
     """
     images, responses, filtered = images.cpu(), responses.cpu(), filtered.cpu()
     titles = ["activations", *(f"kernel {number}" for number in range(responses.shape[1])), "tanh of the largest"]
-    figure = drawing.blank(1.6 + 1.6 * len(titles), 0.6 + 1.3 * len(images))
+    is_narrow = layout.is_narrow(1.6 + 1.0 * len(titles))
+    figure = layout.blank(1.6 + 1.6 * len(titles), 0.9 + (0.7 if is_narrow else 1.3) * len(images))
     grid = figure.subplots(len(images), len(titles), squeeze=False)
     limits = [float(images.abs().max()) or 1.0, *[float(responses.abs().max()) or 1.0] * responses.shape[1], 1.0]
     for line, image, seen, largest, caption in zip(grid, images, responses, filtered, captions, strict=True):
@@ -64,9 +67,9 @@ def filtered_images(
         line[0].set_ylabel(caption.replace(", ", "\n"), rotation=0, ha="right", va="center", fontsize=9)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
-    if len(sites) <= drawing.MOST_CELL_TEXTS:
+    if len(sites) <= drawing.MOST_CELL_TEXTS and not is_narrow:
         grid[-1][0].yaxis.tick_right()
-        grid[-1][0].set_yticks(range(len(sites)), sites, fontsize=5)
+        grid[-1][0].set_yticks(range(len(sites)), [drawing.short(site) for site in sites], fontsize=5)
     for columns, label in ((grid[:, :1], "activation"), (grid[:, 1:-1], "response"), (grid[:, -1:], "tanh")):
         figure.colorbar(columns[0][0].images[0], ax=list(columns.flat), label=label, location="bottom", fraction=0.05)
     return figure
@@ -77,7 +80,7 @@ def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
     probes = [row for row in rows if row["control"] == "linear"]
     sites = list(dict.fromkeys(row["site"] for row in probes))
     names = list(dict.fromkeys(row["decoded"] for row in probes))
-    figure = drawing.blank(2.5 + 0.8 * (len(sites) + 1), 3.6)
+    figure = layout.blank(2.5 + 0.8 * (len(sites) + 1), 3.6)
     axes = figure.subplots()
     places = [*sites[:-1], "all sites", "decoder"]
     for number, name in enumerate(names):
@@ -87,15 +90,20 @@ def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
         accuracy = [row["accuracy"] for row in of_name]
         below = [row["accuracy"] - row["accuracy_low"] for row in of_name]
         above = [row["accuracy_high"] - row["accuracy"] for row in of_name]
-        colour = f"C{number}"
-        axes.errorbar(x, accuracy, yerr=[below, above], fmt="o", color=colour, markersize=4, elinewidth=0.8, label=name)
-        axes.plot(x[: len(sites) - 1], accuracy[: len(sites) - 1], color=colour, linewidth=1)
-        axes.axhline(of_name[0]["chance"], color=colour, linestyle=":", linewidth=0.8)
+        style = styles.style(number)
+        axes.errorbar(
+            x, accuracy, yerr=[below, above], fmt=style.marker, color=style.color, markersize=4, elinewidth=0.8,
+            label=name,
+        )  # fmt: skip
+        axes.plot(
+            x[: len(sites) - 1], accuracy[: len(sites) - 1], color=style.color, linestyle=style.dashes, linewidth=1
+        )
+        axes.axhline(of_name[0]["chance"], color=style.color, linestyle=":", linewidth=0.8)
     axes.axvline(len(sites) - 1.5, color="#cccccc", linewidth=0.8)
     axes.set_xticks(range(len(places)), places, rotation=30, ha="right")
     axes.set(ylim=(-0.02, 1.05), ylabel="decoding accuracy", title="linear probes (dotted: chance)")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     drawing.tidy(axes)
+    layout.key(axes, size=8)
     return figure
 
 
@@ -121,9 +129,11 @@ def distances(
     order = torch.argsort(label, stable=True)
     ticks = [captions[example] for example in order.tolist()] if each else list(values)
     sites = list(next(iter(matrices.values())))
-    shown = [*sites[: -1 : math.ceil(len(sites) / MOST_PANELS)], ALL]
+    most = MOST_PANELS if (given := layout.given_width()) is None else max(2, min(MOST_PANELS, int(given / 1.1)))
+    shown = [*sites[: -1 : math.ceil(len(sites) / most)], ALL]
     side = max(1.6, 0.11 * len(ticks))
-    figure = drawing.blank(1.6 + (side + 0.1) * len(shown), 0.7 + (side + 0.3) * len(matrices))
+    down = side + 0.3 if given is None else min(side + 0.3, max(1.2, given / len(shown)))
+    figure = layout.blank(1.6 + (side + 0.1) * len(shown), 0.7 + down * len(matrices))
     grid = figure.subplots(len(matrices), len(shown), squeeze=False)
     for line, (network, by_site) in zip(grid, matrices.items(), strict=True):
         for axes, site in zip(line, shown, strict=True):
@@ -146,17 +156,16 @@ def layer_similarity(rows: Sequence[Row]) -> Figure:
     names = list(dict.fromkeys((row["network"], row["site"]) for row in rows))
     values = torch.tensor([math.nan if row["similarity"] is None else row["similarity"] for row in rows])
     matrix = values.view(len(names), len(names))
-    figure = drawing.blank(2.8 + 0.38 * len(names), 1.8 + 0.36 * len(names))
+    needed = 2.8 + 0.38 * len(names)
+    figure = layout.blank(needed, 1.8 + (0.18 if layout.is_narrow(needed) else 0.36) * len(names))
     axes = figure.subplots()
     drawn = axes.imshow(matrix.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     labels = [f"{network} {site}" for network, site in names]
     axes.set_yticks(range(len(names)), labels, fontsize=7)
     axes.set_xticks(range(len(names)), labels, fontsize=7, rotation=60, ha="right")
     if len(names) <= drawing.MOST_CELL_TEXTS:
-        for row, line in enumerate(matrix.tolist()):
-            for column, value in enumerate(line):
-                colour = "white" if abs(value) > 0.6 else "black"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+        texts = {at: f"{matrix[at].item():.2f}" for at in np.ndindex(*matrix.shape)}
+        layout.numbers(axes, texts, matrix.abs() > 0.6, size=6)
     axes.set_title("correlation of the distances between inputs", fontsize=9)
     figure.colorbar(drawn, ax=axes, label="Pearson correlation")
     return figure

@@ -198,10 +198,29 @@ DECLARED = Declarations(
         replace(CORRECT, interval=False),
     ),
     figures=(
-        FigureType("kernels", "The decoder's kernels.", "kernels"),
-        FigureType("filtered", "Activation images of held-out inputs, and the decoder's filtered ones."),
-        FigureType("layers", "Accuracy of what is decoded from each layer, and by the decoder.", "metrics"),
-        FigureType("distances", "Distances of activation images between inputs.", "distances"),
-        FigureType("layer_similarity", "How alike two sites arrange the inputs.", "layer_similarity"),
+        FigureType("kernels", "The weights of the decoder's kernels: blue negative, red positive.", "kernels"),
+        FigureType(
+            "filtered",
+            "Activation images of held-out inputs, what each kernel of the decoder sees, and the tanh of the largest.",
+        ),
+        FigureType(
+            "layers",
+            "Accuracy of what linear probes decode from each layer and from all, and of the decoder; dotted: always "
+            "the commonest value.",
+            "metrics",
+            n="n",
+            n_of="held-out examples",
+            intervals="95 %, Wilson's",
+        ),
+        FigureType(
+            "distances",
+            "Distances of activation images between inputs, divided by their mean at each site.",
+            "distances",
+        ),
+        FigureType(
+            "layer_similarity",
+            "How alike two sites arrange the inputs: the correlation of the distances between inputs.",
+            "layer_similarity",
+        ),
     ),
 )

@@ -20,6 +20,7 @@ from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
     LOSS,
+    OF_TEST_SET,
     SECONDS,
     Declarations,
     FigureType,
@@ -534,14 +535,18 @@ DECLARED = Declarations(
     figures=(
         FigureType(
             "curves_*",
-            "Accuracy and mean squared error by kept edges, means of a method's draws; dashed: the best circuits; "
-            "shaded: 10 to 90 % of all.",
+            "Accuracy and mean squared error by kept edges, means of a method's draws; the thick grey line: the best "
+            "circuits; shaded: 10 to 90 % of all.",
             "metrics",
+            of="output",
+            n=OF_TEST_SET,
         ),
         FigureType(
             "scores_*",
-            "Scores of the edges by each method, beside the fraction of valid circuits that keep each.",
+            "Scores of the edges by each method, divided by the method's largest, beside the fraction of valid "
+            "circuits that keep each.",
             "scores",
+            of="ablation and output",
         ),
     ),
     compared=(OVER_NETWORKS,),

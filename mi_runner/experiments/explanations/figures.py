@@ -13,18 +13,24 @@ from mi_runner.datasets import logic
 from mi_runner.datasets.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
 from mi_runner.methods.explanations.alignments import Alignment
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import GroundedNeuron, Grounding, list_groundings
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pink", "tab:olive")
-"""Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue."""
+COLOURS = (styles.ORANGE, styles.GREEN, styles.PINK, "#f0e442", styles.SKY, "tan", "tab:pink", "tab:olive")
+"""Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue. Both have letters, too."""
+
+
+NEGATIVE = {"color": styles.NEGATIVE, "linestyle": styles.NEGATIVE_DASHES}
+"""How an edge with a negative weight is drawn."""
 
 
 def of_output(output: int, found: Explanations) -> dict[str, Drawing]:
@@ -63,8 +69,8 @@ def of_seeds(rows: Sequence[Row]) -> dict[str, Drawing]:
 
 
 def _seeds(rows: Sequence[Row], names: Sequence[str]) -> Figure:
-    figure = drawing.blank(3 * len(names), 2.8)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    figure, panels = layout.panels(1, len(names), (3, 2.2 if layout.is_narrow(5) else 2.8))
+    for axes, name in zip(panels[0], names, strict=True):
         values = sorted(float(row[name]) for row in rows if row[name] is not None)
         axes.plot(values, (np.arange(len(values)) + 1) / len(values), drawstyle="steps-post", color="tab:blue")
         if name != "n_alignments" and values[0] > 0:
@@ -82,7 +88,7 @@ def _groundings(counts: Sequence[int], n_valid: int) -> Figure:
         counts: of all valid circuits, or of a sample.
         n_valid: all valid circuits.
     """
-    figure = drawing.blank(4.5, 3)
+    figure = layout.blank(4.5, 2.5 if layout.is_narrow(4) else 3)
     axes = figure.subplots()
     logs = [math.log10(count) for count in counts if count]
     n_none = len(counts) - len(logs)
@@ -105,7 +111,7 @@ def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_g
     """Draws the kept edges, and at each neuron its gate; behind the first layer also its function of the inputs."""
     sizes = found.network.sizes
     places = _places(sizes)
-    figure = drawing.blank(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3)
+    figure = layout.blank(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3)
     axes = figure.subplots()
     _edges(axes, found, places, circuit)
     variables = logic.variable_names(sizes[0])
@@ -122,7 +128,7 @@ def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_g
         f"sparsest {'' if found.is_complete else 'sampled '}valid circuit with a grounding: "
         f"{circuit.bit_count()} edges; the first of its groundings ({n_groundings:,})\n"
         "in a box: the gate that joins the neurons before it; after =, its function of the inputs\n"
-        "(edges: red positive, blue negative weight)",
+        "(edges: solid red positive, dashed blue negative weight)",
         fontsize=8,
     )
     _frame(axes, len(sizes))
@@ -136,8 +142,8 @@ def _edges(axes: Axes, found: Explanations, places: list[list[tuple[float, float
         for target, source in zip(*np.nonzero(mask), strict=True):
             weight = float(weights.weight[target, source])
             (x0, y0), (x1, y1) = places[layer][source], places[layer + 1][target]
-            colour = "tab:red" if weight > 0 else "tab:blue"
-            axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5 + 2 * abs(weight) / largest, zorder=1)
+            look = {"color": styles.POSITIVE} if weight > 0 else NEGATIVE
+            axes.plot([x0, x1], [y0, y1], linewidth=0.5 + 2 * abs(weight) / largest, zorder=1, **look)
 
 
 def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -155,23 +161,25 @@ def _frame(axes: Axes, n_columns: float) -> None:
 def _alignment(found: Explanations, alignment: Alignment) -> Figure:
     """Draws the algorithm as a tree, and the network; a node and its neurons have one colour."""
     algorithm, sizes = alignment.algorithm, found.network.sizes
-    figure = drawing.blank(1.3 * len(sizes) + 3.2, 0.7 * max(sizes) + 1.2)
-    left, right = figure.subplots(1, 2)
+    panel = 1.3 * len(sizes) / 2 + 1.6
+    figure, panels = layout.panels(1, 2, (panel, 0.7 * max(sizes) + 0.8), (0, 0.4), least=2.6)
+    left, right = panels[0]
     _tree(left, algorithm.tree, algorithm.depth)
     left.set_title(algorithm.formula, fontsize=9)
     places = _places(sizes)
     _edges(right, found, places, found.network.space.full)
-    carried = {
-        (chosen.layer, neuron): COLOURS[node % len(COLOURS)]
-        for node, chosen in enumerate(alignment.sets)
-        for neuron in chosen.neurons
-    }
+    carried = {(chosen.layer, neuron): node for node, chosen in enumerate(alignment.sets) for neuron in chosen.neurons}
     variables = logic.variable_names(sizes[0])
     for layer, row in enumerate(places):
         for neuron, (x, y) in enumerate(row):
             text = variables[neuron] if layer == 0 else f"h{layer}.{neuron}" if layer < len(sizes) - 1 else "out"
-            _box(right, x, y, text, carried.get((layer, neuron), "white"))
-    right.set_title("neurons carry the node of their colour\n(edges: red positive, blue negative weight)", fontsize=9)
+            node = carried.get((layer, neuron))
+            text, colour = (text, "white") if node is None else (f"{text} ({node + 1})", COLOURS[node % len(COLOURS)])
+            _box(right, x, y, text, colour)
+    right.set_title(
+        "neurons carry the node of their colour and number\n(edges: solid red positive, dashed blue negative weight)",
+        fontsize=9,
+    )
     _frame(right, len(sizes))
     return figure
 
@@ -185,9 +193,9 @@ def _tree(axes: Axes, tree: Tree, depth: int) -> None:
             return
         gate, *sides = tree
         node: Any = next(numbers)
-        for side, sign in zip(sides, (-1, 1), strict=True):
-            negated = (gate == NIMP and sign == 1) or (gate == CONVERSE_NIMP and sign == -1)
-            x1, y1 = x + sign * width / 2, y - 1 / (depth + 1)
+        for side, way in zip(sides, (-1, 1), strict=True):
+            negated = (gate == NIMP and way == 1) or (gate == CONVERSE_NIMP and way == -1)
+            x1, y1 = x + way * width / 2, y - 1 / (depth + 1)
             axes.plot([x, x1], [y, y1], color="black", linewidth=0.8, linestyle=":" if negated else "-", zorder=1)
             if negated:
                 axes.text(
@@ -196,7 +204,8 @@ def _tree(axes: Axes, tree: Tree, depth: int) -> None:
                 )  # fmt: skip
             draw(side, x1, y1, width / 2)
         colour = "white" if node < 0 else COLOURS[node % len(COLOURS)]
-        _box(axes, x, y, "∨" if gate == OR else "∧", colour)
+        sign = "∨" if gate == OR else "∧"
+        _box(axes, x, y, sign if node < 0 else f"{sign} ({node + 1})", colour)
 
     draw(tree, 0.5, 0.95, 0.5)
     axes.set(xlim=(-0.05, 1.05), ylim=(-0.02, 1.05))

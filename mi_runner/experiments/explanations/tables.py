@@ -191,9 +191,23 @@ DECLARED = Declarations(
     ),
     summary=SUMMARY,
     figures=(
-        FigureType("groundings_*", "How many groundings the circuits have.", "circuits"),
-        FigureType("circuit_*", "The sparsest valid circuit with a grounding.", "groundings"),
-        FigureType("alignment_*", "An alignment of an algorithm with the network.", "alignments"),
-        FigureType("seeds", "Counts of each network.", "metrics"),
+        FigureType("groundings_*", "How many groundings the valid circuits have.", "circuits", of="output"),
+        FigureType(
+            "circuit_*",
+            "The sparsest valid circuit with a grounding: at each neuron the gate that joins those before it. Solid "
+            "red edges: positive weights, dashed blue ones: negative weights.",
+            "groundings",
+            of="output",
+        ),
+        FigureType(
+            "alignment_*",
+            "An alignment of an algorithm with the network: neurons carry the node of their colour and number. Solid "
+            "red edges: positive weights, dashed blue ones: negative weights.",
+            "alignments",
+            of="output",
+        ),
+        FigureType(
+            "seeds", "Counts of valid circuits, groundings and alignments, as fractions of the networks.", "metrics"
+        ),
     ),
 )

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import NONE
 
@@ -29,27 +31,32 @@ NO_ADVERSARY = "no_adversary"
 
 def history(rows: Sequence[Row]) -> Figure:
     """Draws IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
-    figure = drawing.blank(8.5, 3.4)
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure, panels = layout.panels(
+        1, 2, (4.25, 2.2 if layout.is_narrow(4) else 3.4), least=2.5, ratios=(3, 2)
+    )  # fmt: skip
+    left, right = panels[0]
     lines = {
-        "iia": ("IIA", "o-", "tab:blue"),
-        "iia_changed": ("IIA, label changed", "^--", "tab:blue"),
-        "iia_unchanged": ("IIA, label unchanged", "v:", "tab:blue"),
-        "task_accuracy": ("task accuracy", "s-", "tab:orange"),
-        "train_iia": ("IIA, training pairs", "-", "tab:gray"),
+        "iia": ("IIA", "o-", styles.BLUE),
+        "iia_changed": ("IIA, label changed", "^--", styles.SKY),
+        "iia_unchanged": ("IIA, label unchanged", "v:", styles.PINK),
+        "task_accuracy": ("task accuracy", "s-", styles.ORANGE),
+        "train_iia": ("IIA, training pairs", "-", styles.BLACK),
     }
     for column, (label, style, color) in lines.items():
         points = [(row["epoch"], row[column]) for row in rows if row.get(column) is not None]
         left.plot(*zip(*points, strict=True) if points else ((), ()), style, color=color, label=label, markersize=4)
     left.set(xlabel="epoch", ylabel="fraction of correct predictions", ylim=(0, 1.02))
-    left.legend(frameon=False, fontsize=7)
     points = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
-    right.plot(*zip(*points, strict=True) if points else ((), ()), color="tab:gray")
+    right.plot(*zip(*points, strict=True) if points else ((), ()), color=styles.BLACK)
     points = [(row["epoch"], row["adversary_loss"]) for row in rows if row.get("adversary_loss") is not None]
     if points:
         right.lines[0].set_label("chosen variables")
-        right.plot(*zip(*points, strict=True), "--", color="tab:red", label="adversary")
+        right.plot(*zip(*points, strict=True), "--", color=styles.RED, label="adversary")
         right.legend(frameon=False, fontsize=7)
+    if layout.given_width() is None:
+        left.legend(frameon=False, fontsize=7)
+    else:
+        layout.key(left)
     right.set(xlabel="epoch", ylabel="loss on counterfactual labels")
     for axes in (left, right):
         drawing.tidy(axes)
@@ -59,15 +66,15 @@ def history(rows: Sequence[Row]) -> Figure:
 def controls(rows: Sequence[Row]) -> Figure:
     """Draws IIA before, after and of each control, for pairs whose label changes and the others; 95 % intervals."""
     names = list(dict.fromkeys((row["phase"], row["control"]) for row in rows))
-    figure = drawing.blank(7.5, 1.2 + 0.5 * len(names))
+    figure = layout.blank(7.5, 1.2 + (0.34 if layout.is_narrow(7.5) else 0.5) * len(names))
     axes = figure.subplots()
-    colors = {"changed": "#dd8452", "unchanged": "#4c72b0"}
-    for number, (subset, color) in enumerate(colors.items()):
+    looks = {"changed": styles.style(1).bar, "unchanged": styles.style(0).bar}
+    for number, (subset, look) in enumerate(looks.items()):
         for position, name in enumerate(names):
             (row,) = [row for row in rows if (row["phase"], row["control"], row["subset"]) == (*name, subset)]
             middle = position + (number - 0.5) * 0.36
             label = f"label {subset} ({row['n_pairs']:,} pairs)" if position == 0 else None
-            axes.barh(middle, row["iia"], 0.33, color=color, label=label)
+            axes.barh(middle, row["iia"], 0.33, label=label, **look)
             if row["n_pairs"]:
                 error = [[row["iia"] - row["iia_low"]], [row["iia_high"] - row["iia"]]]
                 axes.errorbar(row["iia"], middle, xerr=error, fmt="none", ecolor="black", elinewidth=0.8)
@@ -79,8 +86,8 @@ def controls(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(range(len(names)), titles)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="IIA", title=f"{rows[0]['variables']} at {rows[0]['site']}")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     drawing.tidy(axes)
+    layout.key(axes, size=8)
     return figure
 
 
@@ -94,23 +101,23 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
         sources: swapped variables → the kind of pairs that is drawn.
     """
     networks = {
-        ("before", NONE): ("before", "#8c8c8c"),
-        ("after", NONE): ("after", "#c44e52"),
-        ("control", NO_ADVERSARY): ("after, no adversary", "#4c72b0"),
+        ("before", NONE): ("before", {**styles.style(3).bar, "hatch": ""}),
+        ("after", NONE): ("after", styles.style(0).bar),
+        ("control", NO_ADVERSARY): ("after, no adversary", styles.style(1).bar),
     }
     kinds = {OWN: "training's rotation", FRESH: "fresh rotation"}
     shown = [row for row in rows if row["subset"] == "all" and sources[row["swapped"]] == row["sources"]]
     groups = [(swapped, rotation) for swapped in sources for rotation in kinds]
-    figure = drawing.blank(9.5, 3.8)
+    figure = layout.blank(9.5, 3.8)
     axes = figure.subplots()
-    for number, (network, (title, color)) in enumerate(networks.items()):
+    for number, (network, (title, look)) in enumerate(networks.items()):
         for position, group in enumerate(groups):
             middle = position + (number - 1) * 0.27
             for row in shown:
                 if (row["phase"], row["control"], row["swapped"], row["rotation"]) != (*network, *group):
                     continue
                 accuracy = f"{title} (task {row['task_accuracy']:.3f})"
-                axes.bar(middle, row["iia"], 0.25, color=color, label=accuracy if group == groups[1] else None)
+                axes.bar(middle, row["iia"], 0.25, label=accuracy if group == groups[1] else None, **look)
                 error = [[row["iia"] - row["iia_low"]], [row["iia_high"] - row["iia"]]]
                 axes.errorbar(middle, row["iia"], yerr=error, fmt="none", ecolor="black", elinewidth=0.8)
                 ends = [middle - 0.125, middle + 0.125]
@@ -124,8 +131,8 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
     texts = [f"{roles[swapped]}:\n{swapped}\n{kinds[rotation]}" for swapped, rotation in groups]
     axes.set_xticks(range(len(groups)), texts)
     axes.set(ylim=(0, 1.02), ylabel="IIA", title=f"at {rows[0]['site']}")
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     drawing.tidy(axes)
+    layout.key(axes)
     return figure
 
 
@@ -137,8 +144,12 @@ def heat_map(rows: Sequence[Row]) -> Figure:
     """
     variables = list(dict.fromkeys(row["variables"] for row in rows))
     sites = list(dict.fromkeys(row["site"] for row in rows))
-    figure = drawing.blank(3 + 1.5 * len(sites), 1.8 + 0.5 * len(variables))
-    for axes, subset in zip(figure.subplots(1, 2), ("all", "changed"), strict=True):
+    needed = 3 + 1.5 * len(sites)
+    row = 0.3 if layout.is_narrow(needed) else 0.5
+    letters = max(map(len, variables))
+    least = 0.5 + 0.32 * len(sites) + letters * layout.LETTER / 2
+    figure, panels = layout.panels(1, 2, (needed / 2, 1.4 + row * len(variables)), (0, 0.4), least=least)
+    for axes, subset in zip(panels[0], ("all", "changed"), strict=True):
         grid = np.full((len(variables), len(sites)), np.nan)
         for down, across in np.ndindex(grid.shape):
             own = [
@@ -148,14 +159,13 @@ def heat_map(rows: Sequence[Row]) -> Figure:
             ]
             grid[down, across] = np.mean(own) if own else np.nan
         shown = axes.imshow(grid, cmap="magma", vmin=0, vmax=1, aspect="auto")
-        for (down, across), value in np.ndenumerate(grid):
-            if not np.isnan(value):
-                color = "white" if value < 0.6 else "black"
-                axes.text(across, down, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+        texts = {at: f"{value:.2f}" for at, value in np.ndenumerate(grid) if not np.isnan(value)}
+        layout.numbers(axes, texts, grid < 0.6, size=8)
         axes.set_xticks(range(len(sites)), sites, rotation=30, ha="right")
-        axes.set_yticks(range(len(variables)), variables if subset == "all" else [""] * len(variables))
+        is_left = layout.is_first(int(subset != "all"), 2, least=least)
+        axes.set_yticks(range(len(variables)), variables if is_left else [""] * len(variables))
         axes.set_title("all pairs" if subset == "all" else f"pairs whose label is {subset}", fontsize=9)
-    figure.colorbar(shown, ax=axes, label="IIA")
+    figure.colorbar(shown, ax=list(panels[0]), label="IIA")
     return figure
 
 
@@ -178,8 +188,7 @@ def examples(
     """
     assert dataset.image_shape is not None
     columns = [base, *sources.unbind(1), nearest]
-    height = 1.15 * len(base) + 0.4
-    figure = drawing.blank(1.4 * len(columns), height)
+    figure = layout.blank(1.4 * len(columns), (0.8 if layout.is_narrow(1.4 * len(columns)) else 1.15) * len(base) + 0.4)
     grid = figure.subplots(len(base), len(columns), squeeze=False)
     of_places = [f"source of\n{', '.join(place)}" for place in places]
     titles = ["base", *of_places, "test image nearest to\nthe counterfactual"]

@@ -261,10 +261,29 @@ def _and_before(*measures: Measure) -> tuple[Measure, ...]:
 
 
 FIGURES = (
-    FigureType("training", "Interchange intervention accuracy and loss by epoch of training.", "history"),
-    FigureType("controls", "Interchange intervention accuracy beside its controls, with 95 % intervals.", "metrics"),
+    FigureType(
+        "training",
+        "Interchange intervention accuracy (IIA) on test pairs, task accuracy, and the loss on counterfactual labels, "
+        "by epoch of training.",
+        "history",
+    ),
+    FigureType(
+        "controls",
+        "Interchange intervention accuracy (IIA) beside its controls, for pairs whose label changes and the others; "
+        "the black mark: of all pairs.",
+        "metrics",
+        n="n_pairs",
+        n_of="test pairs",
+        intervals="95 %, Wilson's",
+    ),
     FigureType("examples", "Base and source examples, with the network's label after the swap.", "pairs"),
-    FigureType("iia", "Interchange intervention accuracy of each set of variables at each site.", "metrics"),
+    FigureType(
+        "iia",
+        "Interchange intervention accuracy (IIA) of each set of variables (down) at each site (across).",
+        "metrics",
+        n="n_pairs",
+        n_of="test pairs",
+    ),
 )
 
 SUMMARY: tuple[Column, ...] = _and_before(*OF_NETWORK, *SINGLE_SOURCE, *OF_STRICTNESS)
@@ -302,9 +321,12 @@ AGAINST = Declarations(
         *FIGURES,
         FigureType(
             "adversary",
-            "Interchange intervention accuracy of the chosen and the adversary's variables in each network, with 95 % "
-            "intervals; black: the share of pairs whose label doesn't change (floor); dotted: without a swap.",
+            "Interchange intervention accuracy (IIA) of the chosen and the adversary's variables in each network; "
+            "black: the share of pairs whose label doesn't change (floor); dotted: without a swap.",
             "metrics",
+            n="n_pairs",
+            n_of="test pairs",
+            intervals="95 %, Wilson's",
         ),
     ),
 )  # fmt: skip

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.experiments.robustness.tables import EXAMPLES, HULL_REGION
+from mi_runner.machine import layout
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-STATES = {"certified": "C0", "undecided": "#cccccc", "refuted": "C3"}
-"""What is known of a circuit → its colour."""
+STATES: dict[str, dict[str, Any]] = {
+    "certified": styles.style(0).bar,
+    "undecided": {**styles.style(0).bar, "color": "#dddddd"},
+    "refuted": {**styles.style(1).bar, "color": styles.RED},
+}
+"""What is known of a circuit → how its bar is drawn."""
 
 CONTROLS = {
     "share_random": ("circuits of as many edges, drawn at random: certified", drawing.REFERENCE, "s"),
-    "share_untrained": ("valid circuits of the untrained network: certified", "C1", "^"),
+    "share_untrained": ("valid circuits of the untrained network: certified", styles.ORANGE, "^"),
 }
 """Column of metrics.csv → its words, its colour, and its marker."""
 
@@ -46,14 +52,13 @@ def shares(rows: Sequence[Row]) -> Drawing | None:
 def _shares(rows: Sequence[Row]) -> Figure:
     ablations = _by_ablation(rows)
     n_regions = max(len(own) for own in ablations.values())
-    figure = drawing.blank((1.6 + 0.62 * n_regions) * len(ablations), 4.2)
-    for axes, (ablation, own) in zip(
-        figure.subplots(1, len(ablations), squeeze=False)[0], ablations.items(), strict=True
-    ):
+    panel, height = 1.6 + 0.62 * n_regions, 2.4 if layout.is_narrow(4) else 4.2
+    figure, panels = layout.panels(1, len(ablations), (panel, height), least=0.8 + 0.22 * n_regions)
+    for axes, (ablation, own) in zip(panels[0], ablations.items(), strict=True):
         bottom = np.zeros(len(own))
-        for state, colour in STATES.items():
+        for state, look in STATES.items():
             heights = np.array([row[f"n_{state}"] / row["n_decided"] for row in own])
-            axes.bar(range(len(own)), heights, 0.7, bottom=bottom, color=colour, label=state)
+            axes.bar(range(len(own)), heights, 0.7, bottom=bottom, label=state, **look)
             bottom += heights
         for column, (words, colour, marker) in CONTROLS.items():
             values = [math.nan if row.get(column) is None else row[column] for row in own]
@@ -68,11 +73,9 @@ def _shares(rows: Sequence[Row]) -> Figure:
         axes.set_title(f"{ablation} ablation: certified of {own[0]['n_decided']:,}", fontsize=9)
         drawing.tidy(axes)
     figure.suptitle(_of(rows), fontsize=9)
-    labels = {
-        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    labels = layout.labelled(*figure.axes)
     labels = {name: labels[name] for name in [*STATES, *(name for name in labels if name not in STATES)]}
-    figure.legend(labels.values(), labels.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    layout.key_below(figure, labels)
     return figure
 
 
@@ -90,15 +93,22 @@ def _edges(rows: Sequence[Row]) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     ablations = _by_ablation(rows)
-    figure = drawing.blank(2.4 + 0.7 * max(len(own) for own in ablations.values()), 3.8)
+    figure = layout.blank(2.4 + 0.7 * max(len(own) for own in ablations.values()), 3.2 if layout.is_narrow(4) else 3.8)
     axes = figure.subplots()
     for number, (ablation, own) in enumerate(ablations.items()):
         places = np.arange(len(own)) + 0.08 * number  # so that equal numbers of both are seen
         fewest = [math.nan if row["fewest_certified"] is None else row["fewest_certified"] for row in own]
         possible = [math.nan if row["fewest_possible"] is None else row["fewest_possible"] for row in own]
-        colour = f"C{number}"
-        axes.axhline(own[0]["fewest_valid"], color=colour, linestyle=":", label=f"{ablation} ablation: smallest valid")
-        axes.plot(places, fewest, "o-", color=colour, markersize=5, label=f"{ablation} ablation: smallest certified")
+        colour, marker = styles.style(number).color, styles.style(number).marker
+        axes.axhline(
+            own[0]["fewest_valid"],
+            color=colour,
+            linestyle=(number, (1, 1 + number)),
+            label=f"{ablation} ablation: smallest valid",
+        )
+        axes.plot(
+            places, fewest, f"{marker}-", color=colour, markersize=5, label=f"{ablation} ablation: smallest certified"
+        )
         if possible != fewest:
             axes.vlines(places, possible, fewest, color=colour, alpha=0.4, linewidth=4, label="not decided between")
     longest = max(ablations.values(), key=len)
@@ -106,7 +116,7 @@ def _edges(rows: Sequence[Row]) -> Figure:
     axes.set(ylim=(0, None), ylabel="kept edges")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(_of(rows), fontsize=9)
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    layout.key_below(figure, layout.labelled(axes))
     drawing.tidy(axes)
     return figure
 

@@ -258,18 +258,23 @@ DECLARED = Declarations(
         FigureType(
             "regions_*",
             "The share of valid circuits that are certified, undecided and refuted, region by region, and the share of "
-            "the controls that are certified.",
+            "the controls that are certified. Above the bars: how many are certified.",
             "metrics",
+            of="output",
+            n="n_decided",
+            n_of="valid circuits",
         ),
         FigureType(
             "edges_*",
             "Kept edges of the smallest valid circuit and of the smallest certified one, region by region.",
             "metrics",
+            of="output",
         ),
         FigureType(
             "counterexamples_*",
             "Images whose activations lie nearest to points at which a circuit answers differently from the network, "
             "with both outputs at the point; the smallest boxes first.",
+            of="output and ablation",
         ),
     ),
 )

@@ -15,6 +15,7 @@ from torch import Tensor
 from mi_runner.config.experiments.train import TrainConfig
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common import drawing, predictions
+from mi_runner.experiments.common.evaluation import commonest_share
 from mi_runner.experiments.common.sentences import between, counted, figure, measured, tied
 from mi_runner.experiments.common.tables import CONFUSION, HISTORY, SPREAD, of_answers, of_confusion, of_training
 from mi_runner.experiments.train import figures
@@ -55,7 +56,7 @@ def run(setting: Setting[TrainConfig]) -> Result:
     counts = confusion(outputs, y, kind=dataset.outputs)
     drawn = drawing.confusion(counts, dataset.class_names)
     if setting.history:
-        drawn["history"] = partial(figures.history, setting.history)
+        drawn["history"] = partial(figures.history, setting.history, commonest_share(dataset))
     if dataset.has_classes:
         drawn |= figures.mistakes(dataset, outputs) | figures.class_images(dataset)
     kind = dataset.outputs

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.machine import layout
+from mi_runner.tables import styles
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
 
@@ -23,20 +25,31 @@ MOST_CLASSES = 20
 """Classes whose mean image is drawn."""
 
 
-def history(rows: Sequence[Row]) -> Figure:
-    """Returns a figure of loss and test accuracy by epoch."""
-    figure = drawing.blank(8, 3.2)
-    left, right = figure.subplots(1, 2)
+def history(rows: Sequence[Row], floor: float | None = None) -> Figure:
+    """Returns a figure of loss and test accuracy by epoch.
+
+    Args:
+        rows: of history.csv.
+        floor: the accuracy of always predicting the commonest class, which is drawn, too; None: there is none.
+    """
+    figure, panels = layout.panels(1, 2, (4, 2.2 if layout.is_narrow(4) else 3.2))
+    left, right = panels[0]
     epochs = [row["epoch"] for row in rows]
-    left.plot(epochs, [row["loss"] for row in rows], marker=".", label="training")
-    left.plot(epochs, [row["test_loss"] for row in rows], marker=".", label="test")
+    for number, (column, name) in enumerate((("loss", "training"), ("test_loss", "test"))):
+        left.plot(epochs, [row[column] for row in rows], **styles.style(number).line, markersize=4, label=name)
     left.set(xlabel="epoch", ylabel="loss")
-    left.legend(frameon=False)
-    right.plot(epochs, [row["test_accuracy"] for row in rows], marker=".", color="tab:orange")
+    right.plot(epochs, [row["test_accuracy"] for row in rows], **styles.style(1).line, markersize=4)
     right.set(xlabel="epoch", ylabel="test accuracy")
+    if floor is not None:
+        right.axhline(floor, color=drawing.REFERENCE, linestyle=":", linewidth=1, label="commonest class alone")
     for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        layout.whole_numbers(axes.xaxis)
         drawing.tidy(axes)
+    if layout.given_width() is None:
+        for axes in (left, right) if floor is not None else (left,):
+            axes.legend(frameon=False)
+    else:
+        layout.key_below(figure, layout.labelled(left, right))
     return figure
 
 
@@ -93,15 +106,15 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     Args:
         rows, summary, history: the rows of metrics.csv, seeds_summary.csv, history.csv of a run with many seeds.
     """
-    figure = drawing.blank(10, 3.4)
-    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    figure, panels = layout.panels(1, 2, (5, 2.4 if layout.is_narrow(6) else 3.4), least=2.5, ratios=(2, 1))
+    left, right = panels[0]
     tested = [row for row in rows if (row["split"], row["class"]) == ("test", ALL)]
     seeds, accuracies = [row["seed"] for row in tested], [row["accuracy"] for row in tested]
     bounds = [
         [row["accuracy"] - row["accuracy_low"] for row in tested],
         [row["accuracy_high"] - row["accuracy"] for row in tested],
     ]
-    left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color="tab:blue", elinewidth=0.8)
+    left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color=styles.BLUE, elinewidth=0.8)
     (overall,) = [row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy")]
     left.axhline(overall["mean"], color=drawing.REFERENCE, linestyle="--", linewidth=1)
     if overall["low"] is not None:
@@ -109,12 +122,13 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     own = ", with its own" if overall["low"] is not None else ""
     left.set_title(f"each network with its 95 % interval; dashed: the mean of {overall['n']}{own}", fontsize=9)
     left.set(xlabel="seed", ylabel="test accuracy")
-    left.xaxis.get_major_locator().set_params(integer=True)
+    layout.whole_numbers(left.xaxis)
     for seed in seeds:
         epochs = [row for row in history if row["seed"] == seed]
         right.plot([row["epoch"] for row in epochs], [row["test_accuracy"] for row in epochs], linewidth=0.8, alpha=0.6)
     right.set(xlabel="epoch", ylabel="test accuracy")
-    right.xaxis.get_major_locator().set_params(integer=True)
+    right.set_title("a line for each network", fontsize=9)
+    layout.whole_numbers(right.xaxis)
     for axes in (left, right):
         drawing.tidy(axes)
     return figure

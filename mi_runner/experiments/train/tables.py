@@ -13,7 +13,18 @@ from mi_runner.experiments.common.tables import (
     summary_of_seeds,
     with_spread,
 )
-from mi_runner.tables.declaration import COUNT, FRACTION, LOSS, Declarations, FigureType, Key, Measure, Note, TableType
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    LOSS,
+    OF_TEST_SET,
+    Declarations,
+    FigureType,
+    Key,
+    Measure,
+    Note,
+    TableType,
+)
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
@@ -52,10 +63,26 @@ DECLARED = Declarations(
     summary=with_spread(*SUMMARY),
     figures=(
         CONFUSION_FIGURE,
-        FigureType("history", "Loss and accuracy by epoch of training.", "history"),
-        FigureType("mistakes", "Test examples whose predicted label is wrong.", "predictions"),
-        FigureType("classes", "Mean image of each class, and the variance of each pixel."),
-        FigureType("seeds", "Accuracy of each network, and its spread over seeds.", "metrics"),
+        FigureType(
+            "history",
+            "Loss on training and test examples, and test accuracy, by epoch of training; dotted: always the commonest "
+            "class.",
+            "history",
+            n=OF_TEST_SET,
+        ),
+        FigureType(
+            "mistakes",
+            "Test examples whose predicted label is wrong: label, predicted label, and the logits of the two.",
+            "predictions",
+        ),
+        FigureType("classes", "Mean test image of each class, and the variance of each pixel."),
+        FigureType(
+            "seeds",
+            "Test accuracy of each network; dashed: their mean, shaded: its interval; and the accuracy by epoch.",
+            "metrics",
+            n=OF_TEST_SET,
+            intervals="95 %, Wilson's for each network, and of the mean over networks",
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.machine import files
+from mi_runner.machine import drawing
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -146,9 +146,9 @@ class Circuit:
         """Returns a drawing of the kept edges, and saves it if a path is given; its ending names the format."""
         from mi_runner.methods.circuits.drawing import draw_circuits
 
-        figure = files.as_written(draw_circuits(self.part, [self.bits]))
+        figure = drawing.as_written(draw_circuits(self.part, [self.bits]))
         if path is not None:
-            figure.savefig(path, dpi=files.DPI)
+            figure.savefig(path, dpi=drawing.DPI)
         return figure
 
     def save(self, path: str | Path) -> None:

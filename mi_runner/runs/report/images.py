@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mi_runner.machine.drawing import FORMATS
 from mi_runner.machine.reading import Unreadable, read_bytes
-from mi_runner.tables.declaration import Declarations
+from mi_runner.runs.captions import read as captions_of
+from mi_runner.tables.declaration import Declarations, FigureType
 
 MOST_BYTES = 450_000
 """Bytes of all figures of a run's page; base64 makes them a third longer."""
@@ -30,8 +32,9 @@ class Image:
         caption: what it shows; the name if nothing says that.
         table: the table that it draws; empty for none.
         file: path in the folder.
-        data: its content as a data URL; empty if it is too large.
-        width, height: in pixels of the original.
+        data: its content as a data URL; empty if it is too large, or no PNG.
+        width, height: in pixels of the original; 0 of a file that is no PNG.
+        others: paths of the same figure in other formats.
     """
 
     name: str
@@ -41,16 +44,19 @@ class Image:
     data: str
     width: int
     height: int
+    others: tuple[str, ...] = ()
 
 
 def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: int = MOST_BYTES) -> list[Image]:
     """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
 
     Args:
-        paths: PNG files below `folder`; one that can't be read is left out.
+        paths: files of figures below `folder`; a PNG that can't be read is left out, and another format is named.
         declared: what the figures show.
     """
-    contents = {path: content for path in paths if (content := content_of(path)) is not None}
+    contents = {
+        path: content for path in paths if (content := content_of(path) if path.suffix == ".png" else b"") is not None
+    }
     paths = list(contents)
     sizes = {path: _size(content) for path, content in contents.items()}
     whole = total = sum(map(len, contents.values()))
@@ -64,26 +70,38 @@ def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: in
             if len(smaller) < len(contents[path]):
                 total += len(smaller) - len(contents[path])
                 contents[path] = smaller
-    left = most
+    left, captions = most, captions_of(folder)
     made = []
     for path in paths:
         content = contents[path]
-        fits = len(content) <= left
+        fits = 0 < len(content) <= left
         left -= len(content) if fits else 0
         width, height = sizes[path]
         figure = declared.figure(path.stem)
         made.append(
             Image(
                 name=path.stem,
-                caption=path.stem.replace("_", " ") if figure is None else figure.caption,
+                caption=captions.get(path.stem) or _caption(path.stem, figure),
                 table="" if figure is None else figure.table,
                 file=path.relative_to(folder).as_posix(),
                 data="data:image/png;base64," + base64.b64encode(content).decode() if fits else "",
                 width=width,
                 height=height,
+                others=_others(path, folder),
             )
         )
     return made
+
+
+def _caption(name: str, figure: FigureType | None) -> str:
+    """Returns what a figure shows where the folder has no caption of it."""
+    return name.replace("_", " ") if figure is None else figure.caption
+
+
+def _others(path: Path, folder: Path) -> tuple[str, ...]:
+    """Returns the paths of a figure's files in other formats than that of the page."""
+    others = (path.with_suffix(f".{kind}") for kind in FORMATS)
+    return tuple(other.relative_to(folder).as_posix() for other in others if other != path and other.is_file())
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -17,6 +17,7 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import LABELS, SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.declared import declarations_of
+from mi_runner.machine.drawing import FORMATS
 from mi_runner.machine.files import sha256
 from mi_runner.machine.reading import Unreadable, files_below, is_own_file, is_own_folder, read_object
 from mi_runner.runs import run_folder, states
@@ -157,11 +158,15 @@ def run_page(folder: Path, state: State) -> str:
 
 
 def figure_files(folder: Path) -> list[Path]:
-    """Returns the figures of a folder, without those that it links from elsewhere."""
+    """Returns the figures of a folder, without those that it links from elsewhere; of several formats PNG, or SVG."""
     figures = folder / run_folder.FIGURES
     if not is_own_folder(figures, folder):
         return []
-    return [path for path in files_below(figures, deepest=0) if path.suffix == ".png"]
+    found: dict[str, Path] = {}
+    paths = files_below(figures, deepest=0)
+    for kind in FORMATS:
+        found |= {path.stem: path for path in paths if path.suffix == f".{kind}" and path.stem not in found}
+    return [found[name] for name in sorted(found)]
 
 
 def pictures_of(folder: Path) -> dict[str, Any]:
