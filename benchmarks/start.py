@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.timing import seconds
@@ -46,10 +46,12 @@ def _in_words(times: Sequence[float]) -> str:
     return f"{statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
 
 
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
 def run() -> None:
     """Print seconds of whole processes: beside them those of a Python that only imports Hydra, and torch."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "broken.py").write_text(BROKEN)
 
         def process(*arguments: str) -> subprocess.CompletedProcess[str]:
             environment = {**os.environ, "MI_RUN_CACHE": f"{folder}/cache"}  # no model is found in the first run
@@ -57,31 +59,41 @@ def run() -> None:
                 [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
 
-        for name, arguments in (
-            ("mi-run --help", ("-m", "mi_runner", "--help")),
-            ("a typo", ("-m", "mi_runner", "experiment=abltion")),
-            ("--cfg job", ("-m", "mi_runner", "--cfg", "job")),
-            ("python -c 'import hydra'", ("-c", "import hydra")),
-            ("python -c 'import torch'", TORCH),
-        ):
-            times = [seconds(lambda arguments=arguments: process(*arguments)) for _ in range(REPEATS)]
-            print(f"start, {name}: {_in_words(times)}", flush=True)
-        for network in ("Shapes", "Branches"):
-            arguments = ("-m", "mi_runner", "experiment=ablation", "model=external", f"model.factory=broken:{network}")
-            said = process(*arguments)  # the first one unpacks the data into the cache
-            assert said.returncode == 2 and said.stdout == "", said.stderr
-            pairs = [
-                (seconds(lambda arguments=arguments: process(*arguments)), seconds(lambda: process(*TORCH)))
-                for _ in range(REPEATS)
-            ]
-            own, torch_alone = zip(*pairs, strict=True)
-            longer = [one - other for one, other in pairs]
-            print(
-                f"an error in one's network, {network}: {_in_words(own)}; import torch, in turn with it: "
-                f"{_in_words(torch_alone)}; longer by {_in_words(longer)}",
-                flush=True,
-            )
+        answers(process)
+        errors(process, Path(folder))
         for number in ("first", "second"):
             whole = seconds(lambda: process("-m", "mi_runner", "experiment=ablation", "model=skip"))
             record, _ = read_run(Path(folder) / "outputs/ablation/mnist-skip/latest/run.json")
             print(f"main job, {number} run: {whole:.1f} s as a whole process, of which {record.timings}", flush=True)
+
+
+def answers(process: Process) -> None:
+    """Print the seconds until a command answers that computes nothing."""
+    for name, arguments in (
+        ("mi-run --help", ("-m", "mi_runner", "--help")),
+        ("a typo", ("-m", "mi_runner", "experiment=abltion")),
+        ("--cfg job", ("-m", "mi_runner", "--cfg", "job")),
+        ("python -c 'import hydra'", ("-c", "import hydra")),
+        ("python -c 'import torch'", TORCH),
+    ):
+        times = [seconds(lambda arguments=arguments: process(*arguments)) for _ in range(REPEATS)]
+        print(f"start, {name}: {_in_words(times)}", flush=True)
+
+
+def errors(process: Process, folder: Path) -> None:
+    """Print the seconds until an error in one's network is said, and those of importing torch, in turn."""
+    (folder / "broken.py").write_text(BROKEN)
+    for network in ("Shapes", "Branches"):
+        arguments = ("-m", "mi_runner", "experiment=ablation", "model=external", f"model.factory=broken:{network}")
+        said = process(*arguments)  # the first one unpacks the data into the cache
+        assert said.returncode == 2 and said.stdout == "", said.stderr
+        pairs = [
+            (seconds(lambda arguments=arguments: process(*arguments)), seconds(lambda: process(*TORCH)))
+            for _ in range(REPEATS)
+        ]
+        own, torch_alone = zip(*pairs, strict=True)
+        print(
+            f"an error in one's network, {network}: {_in_words(own)}; import torch, in turn with it: "
+            f"{_in_words(torch_alone)}; longer by {_in_words([one - other for one, other in pairs])}",
+            flush=True,
+        )

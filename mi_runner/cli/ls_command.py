@@ -31,10 +31,12 @@ examples:
   mi-run ls --where experiment=ablation --where 'accuracy>0.9' --sort accuracy --reverse
   mi-run ls outputs/sweeps/train/v001 --columns path,status,seed,training.learning_rate,accuracy
   mi-run ls --where 'status!=done' --columns path,status,error
+  mi-run ls --where tag=paper --where name=first
 
 columns:
-  path, kind (run, sweep), status, jobs, started, finished, seconds, experiment, dataset, model, seed, device,
-  threads, host, code, commit, command, error, exit_status, every key of the config, every metric of the summary
+  path, name, tags, note, kind (run, sweep), status, jobs, started, finished, seconds, experiment, dataset, model, seed,
+  device, threads, host, code, commit, command, error, exit_status, every key of the config, every metric of the summary.
+  In a condition tag is one of the tags, and state is status.
 status:
   done, failed, interrupted, killed, running; unfinished: a sweep with jobs that are not done;
   torn: run.json or sweep.json can't be read; missing: there is no run.json"""

@@ -62,7 +62,7 @@ def compare_runs(found: Comparison, runs: Mapping[str, SavedRun], rule: Rule, ma
         marked = {"run": pair.names[1]} if len(others) > 1 else {}
         found.sections.append(_answers(pair))
         details = len(found.sections)
-        excused = pair.names[1] in machines or (rule.level is not None and bool(tested) and _are_two_networks(pair))
+        excused = pair.names[1] in machines or (rule.level is not None and _are_two_tested(pair, tested))
         _compare_tables(found, pair, marked, rule, excused=excused)
         if is_detail:
             found.sections[details:] = [replace(section, is_detail=True) for section in found.sections[details:]]
@@ -110,9 +110,17 @@ def _rows_of_metrics(
     return rows
 
 
-def _are_two_networks(pair: Pair) -> bool:
-    """Returns whether two runs are known to have different networks: they answer differently, or by other weights."""
+def _are_two_tested(pair: Pair, tests: Mapping[str, PairedTest]) -> bool:
+    """Returns whether two runs are known to have different networks, of which a test decides whether they differ.
+
+    They answer differently, or have other weights.
+
+    Args:
+        tests: of the numbers of the summary that differ.
+    """
     paired = pair.answers
+    if not tests and isinstance(paired, NotPaired):
+        return False
     if isinstance(paired, SameExamples) and bool((paired.joined["answer_a"] != paired.joined["answer_b"]).any()):
         return True
     weights = [weights_of(one) for one in (pair.run, pair.other)]

@@ -432,6 +432,28 @@ def test_a_difference_of_accuracy_counts_if_mcnemars_test_says_so(mi_run: Callab
     assert out.endswith("\nno metric differs so that it counts: none has a bound or a test that says so\n")
 
 
+def test_rows_of_tables_count_unless_the_networks_are_two_that_a_test_compares(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    rows = [{"all": 0.95, "null": null} for null in (0.5, 0.6)]
+    first = write_run(A, [0] * 19 + [1], rows=rows[0])
+    same = write_run(A.with_name("v002"), [0] * 19 + [1], rows=rows[1])
+    other = write_run(A.with_name("v003"), [1] + [0] * 19, rows=rows[1])  # equally accurate, on other examples
+    weights = {"checkpoint": {"from": "training", "path": None, "sha256": "ab"}}
+    trained = [
+        write_run(A.with_name(f"v00{n}"), [0] * 20, rows=row, **weights) for n, row in ((4, rows[0]), (5, rows[1]))
+    ]
+    weights = {"checkpoint": {"from": "training", "path": None, "sha256": "cd"}}
+    again = write_run(A.with_name("v006"), [0] * 20, rows=rows[1], **weights)
+    found = [
+        mi_run("diff", str(one), str(another)).status
+        for one, another in ((first, same), (first, other), trained, (trained[0], again))
+    ]
+    assert found == [1, 0, 1, 0]
+    # A bound on what the rows measure is a bound on them.
+    assert mi_run("diff", str(first), str(other), "--tolerance", "accuracy=0.01").status == 1
+    assert mi_run("diff", str(first), str(other), "--tolerance", "accuracy=0.2").status == 0
+
+
 def test_a_number_that_the_predictions_do_not_give_has_no_test(mi_run: Callable[..., Ended]) -> None:
     """Its name is right, its value isn't: a test of other numbers is none of these."""
     mi_run("--version")
