@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BLUE, ORANGE, GREEN, PINK, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"
-BLACK, GREY = "#000000", "#888888"
+BLACK, GREY = "#000000", "#aaaaaa"
 
 COLORS = (BLUE, ORANGE, RED, SKY, BLACK, GREY, PINK, GREEN)
 MARKERS = "osD^vPX*<>dp"

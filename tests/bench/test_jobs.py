@@ -108,13 +108,14 @@ def test_the_options_of_the_runs_and_random_go_to_every_run() -> None:
     config, typed = jobs.options_of(asked("bench.seeds=2", "experiment.methods=[eap,random]", "experiment.bootstrap=7"))
     assert config == BenchConfig(seeds=2)
     assert typed == {
-        "figures": "figures=false",
+        "figures.draw": "figures.draw=false",
         "threads": "threads=1",
         "experiment.methods": "experiment.methods=[random,eap]",
         "experiment.bootstrap": "experiment.bootstrap=7",
     }
-    _, typed = jobs.options_of(asked("threads=2", "figures=true"))
-    assert (typed["threads"], typed["figures"]) == ("threads=2", "figures=true")
+    _, typed = jobs.options_of(asked("threads=2", "figures=true", "figures.width=3.3"))
+    of_figures = (typed["figures.draw"], typed["figures.width"])
+    assert (typed["threads"], *of_figures) == ("threads=2", "figures.draw=true", "figures.width=3.3")
     assert typed["experiment.methods"].startswith("experiment.methods=[random,magnitude,")
 
 
@@ -154,7 +155,7 @@ def test_a_job_has_the_options_of_its_network_but_where_the_command_has_others()
         others = [part for part in network.overrides if not part.startswith("experiment.bootstrap=")]
         own = ["experiment.bootstrap=2", "experiment.methods=[random,eap]", "threads=1", "figures=false"]
         assert config_hash(config) == job.config_hash == config_hash(composition.compose([*others, *own]))
-        assert config.experiment.bootstrap == 2 and config.threads == 1 and not config.figures
+        assert config.experiment.bootstrap == 2 and config.threads == 1 and not config.figures.draw
 
 
 ALL_OTHERS = "bench takes bench.OPTION, experiment.OPTION (not last_layers and truth), threads, device, report, figures"

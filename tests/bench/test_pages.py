@@ -157,7 +157,7 @@ def test_the_figure_of_the_leaderboard_is_shown_with_its_meaning(bench: Path) ->
     Pillow.new("RGB", (4, 4)).save(bench / "figures/leaderboard.png")
     write_pages(bench)
     (image,) = [of for tag, of in parsed(bench).elements if tag == "img"]
-    assert (image["alt"] or "").startswith("Left: each method's mean cpr over the settings")
+    assert (image["alt"] or "").startswith("Each method's mean cpr over the settings")
     assert ("./figures/leaderboard.png", (bench / "figures/leaderboard.png").resolve()) in links_of(
         bench, bench / REPORT
     )

@@ -19,6 +19,7 @@ import mi_runner
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result
 from mi_runner.machine import drawing
+from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import runner, writing
 from mi_runner.tables.row_names import is_frame
 from tests import run_records
@@ -132,7 +133,7 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
 def test_figures_are_the_pictures_of_the_folder(tmp_path: Path) -> None:
     run = mi_runner.run([*TINY, f"output_dir={tmp_path}"])
     saved = mi_runner.open(run.folder)
-    assert set(run.figures) == set(saved.figures) == {path.stem for path in (run.folder / "figures").iterdir()}
+    assert set(run.figures) == set(saved.figures) == {path.stem for path in (run.folder / "figures").glob("*.png")}
     for name in run.figures:
         written = np.asarray(Image.open(run.folder / "figures" / f"{name}.png").convert("RGBA"))
         for number, figure in enumerate((run.figures[name], saved.figures[name])):
@@ -141,6 +142,10 @@ def test_figures_are_the_pictures_of_the_folder(tmp_path: Path) -> None:
             assert again.shape == written.shape and np.array_equal(again, written), (name, number)
             assert figure._repr_png_().startswith(b"\x89PNG")
     assert run.figures["history"].axes[0].get_xlabel() == "epoch"
+    narrow = mi_runner.run([*TINY, f"output_dir={tmp_path}", "figures.formats=[pdf]", "figures.width=3.3"])
+    assert set(narrow.figures) == set(run.figures) and narrow.figures["history"].get_figwidth() == 3.3
+    with pytest.raises(Unreadable, match="history.pdf: only a PNG file can be shown here"):
+        mi_runner.open(narrow.folder).figures["history"]
     assert run.figures["history"] is run.figures["history"]
 
 
@@ -226,7 +231,7 @@ def test_a_sweep_has_the_tables_of_its_folder_and_its_runs(sweep: Path) -> None:
         assert f"training.learning_rate={learning_rate}: {np.mean(values):.4f} (" in found.answer
     assert found.failures["status"].tolist() == ["failed", "failed"] and len(found.failures) == 2
     assert found.answer.startswith("4 of 6 jobs are done (2 failed). ") and "failed" in repr(found)
-    assert set(found.figures) == {path.stem for path in (sweep / "figures").iterdir()}
+    assert set(found.figures) == {path.stem for path in (sweep / "figures").glob("*.png")}
     page = found._repr_html_()
     assert 'title="sweep" sandbox="allow-scripts"' in page and "job 2: " in page
 

@@ -98,7 +98,7 @@ def test_a_sweep_is_one_table_of_every_row_of_every_job(mi_run: MiRun) -> None:
                 expected.append({**of_job, **row, "error": "", "folder": str(done.folder / str(job))})
     assert [{key: value for key, value in row.items() if key != "code"} for row in rows] == expected
     assert len(expected) == 16 and {len(row["code"]) for row in rows} == {12}
-    assert {path.name for path in (done.folder / "figures").iterdir()} == {"sweep.png", "sweep_rows.png"}
+    assert {path.name for path in (done.folder / "figures").iterdir()} == {"sweep.png", "sweep_rows.png", "captions.md"}
     shown = [line for line in done.out.splitlines() if line.startswith("│")]
     assert len(shown) == 8 and "95 % interval" in done.out.splitlines()[0]
     assert "job 3 (4 of 4) training.epochs=2 seed=4: done" in done.err and "epoch 1/" not in done.err
