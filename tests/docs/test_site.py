@@ -161,7 +161,7 @@ def test_navigation_has_each_page_once(tmp_path: Path) -> None:
     (source / "examples.rst").write_text("Examples: two\n===\n")
     for name in ("README", "CHANGELOG", "docs/start", "docs/circuits", "docs/runs", "docs/new"):
         (source / f"{name}.md").write_text(
-            "# t\n\n| q? | `mi-run` | [circuits](docs/circuits.md) [x](docs/runs.md) |\n"
+            f"# {name[-4:]}: what?\n\n| q? | `mi-run` | [circuits](docs/circuits.md) [x](docs/runs.md) |\n"
         )
     assert build_site.groups(source) == {
         "First steps": ["docs/start", "examples"],
