@@ -140,12 +140,22 @@ def groups(source: Path) -> dict[str, list[str]]:
 
 
 def navigation(source: Path) -> str:
-    """Returns what stands below the README for Sphinx alone: the groups of pages."""
+    """Returns what stands below the README for Sphinx alone: the groups of pages, each page by its short title."""
     lists = (
-        f"\n```{{toctree}}\n:hidden:\n:caption: {group}\n\n" + "".join(f"{page}\n" for page in pages) + "```\n"
+        f"\n```{{toctree}}\n:hidden:\n:caption: {group}\n\n"
+        + "".join(f"{short_title(source, page)} <{page}>\n" for page in pages)
+        + "```\n"
         for group, pages in groups(source).items()
     )
     return "".join(lists)
+
+
+def short_title(source: Path, page: str) -> str:
+    """Returns the title of a page up to its question: `Circuits: how many ...?` is Circuits."""
+    (path,) = (path for path in source.glob(f"{page}.*") if path.suffix in (".md", ".rst"))
+    with path.open(encoding="utf-8") as file:
+        title = next(file).removeprefix("# ").strip()
+    return title.partition(":")[0]
 
 
 def call(*command: str) -> str:

@@ -34,6 +34,10 @@ html_title = f"mi-run {__version__}"
 html_show_sourcelink = False
 html_copy_source = False
 html_show_copyright = False
+html_show_search_summary = False  # a browser reads no other page from a file
+
+SEVERAL = re.compile(r"^(:(?:ivar|param|raises) )(\S+(?:, \S+)+)(?=:)")
+"""The names of several things that a docstring explains together; of two words Sphinx takes the first as a type."""
 
 IN_CODE = re.compile(r"(`[^`]+`)")
 """Code within a sentence."""
@@ -62,7 +66,7 @@ def _is_free(written: list[str]) -> bool:
 
 def _escaped(line: str) -> str:
     if line.lstrip().startswith((":", "..")):
-        return line
+        return SEVERAL.sub(lambda found: found[1] + found[2].replace(", ", ","), line)
     parts = IN_CODE.split(line)
     return "".join(
         f"`{part[1:-1].strip()}`" if place % 2 else re.sub(r"([*|])", r"\\\1", part) for place, part in enumerate(parts)

@@ -19,8 +19,8 @@ examples:
   mi-run cite outputs/circuits/mnist01-mlp/latest
   mi-run cite outputs/sweeps/ablation/latest > references.bib
 
-What is done stands in comments, as LaTeX; the entries are of the works that its experiment, data set, model and
-methods come from."""
+Comments say, as LaTeX, what was done; the entries are of the works that the
+experiment, the data set, the model and the methods come from."""
 
 
 def parser() -> Parser:

@@ -26,6 +26,7 @@ from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import LabelsConfig, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.runs.report.tables import of_folder
 from mi_runner.tables import console
 
 BASH = r"""# bash completion of mi-run: eval "$(mi-run --completion bash)" in ~/.bashrc
@@ -242,6 +243,9 @@ def _of_command(command: str, last: str, current: str) -> Iterator[Candidate]:
         if current.startswith("-"):
             yield from (Candidate(name, action.help or "") for name, action in options.items())
             return
+    if command == "table" and Path(last).expanduser().is_dir():  # behind the folder
+        yield from (Candidate(name) for name, _ in of_folder(Path(last).expanduser(), ["metrics"]))
+        return
     yield from paths(current)
 
 

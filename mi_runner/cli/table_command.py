@@ -36,13 +36,18 @@ MOST_DIGITS = 12
 EXAMPLES = """\
 examples:
   mi-run table outputs/ablation/mnist-skip/latest
-  mi-run table outputs/ablation/mnist-skip/latest metrics --columns target,method,accuracy --format latex
-  mi-run table outputs/sweeps/ablation/latest sweep_summary --where measure=accuracy --sort mean --reverse
+  mi-run table outputs/ablation/mnist-skip/latest metrics --format latex
+  mi-run table outputs/ablation/mnist-skip/latest metrics \\
+      --columns target,method,accuracy --where kind=edge --sort accuracy
+  mi-run table outputs/sweeps/ablation/latest sweep_summary \\
+      --where measure=accuracy --sort mean --reverse
 
 numbers:
-  in Markdown and LaTeX a number has its 95 % interval, 0.972 ± 0.003 or 0.972 [0.968, 0.975], and as many digits as
-  two significant ones of the interval's width; without an interval four significant digits. --columns with the
-  columns of an interval, accuracy_low and accuracy_high, shows these on their own. csv and json have all digits."""
+  In Markdown and LaTeX a number has its 95 % interval, 0.9718 ± 0.0033 or
+  0.9718 [0.9684, 0.9749], and is rounded where two significant digits of the
+  interval's width end; without an interval to four significant digits.
+  A column of an interval that --columns names, as accuracy_low, stands by
+  itself. csv and json have all digits."""
 
 
 def parser() -> Parser:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.browser import Browser, chromium, missing
 from tests.conftest import REPOSITORY
 from tests.doc_programs import program
 
@@ -115,6 +116,28 @@ def test_it_has_a_search_dark_colours_and_the_library(site: Path, pages: Mapping
     } <= circuits.ids
 
 
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if why := missing():
+        pytest.skip(why)
+    with chromium() as opened:
+        yield opened
+
+
+@needs_sphinx
+def test_the_search_works_in_files_and_pages_fit_a_narrow_screen(site: Path, browser: Browser) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.driver.get(f"{(site / 'search.html').as_uri()}?q=interchange")
+    found = "return document.querySelectorAll('#search-results li').length"
+    WebDriverWait(browser.driver, 60).until(lambda driver: driver.execute_script(found) >= 10)
+    for name, dark in (("index", False), ("docs/columns", True), ("docs/start", False), ("api/circuits", True)):
+        browser.open(site / f"{name}.html", width=390, dark=dark)
+        assert browser.run("return document.documentElement.scrollWidth") <= 390, name
+    assert browser.said() == []
+    assert all(url.startswith("file:") for url in browser.requested())
+
+
 @needs_sphinx
 def test_examples_can_be_clicked(site: Path, pages: Mapping[Path, Page]) -> None:
     links = [link for link in pages[(site / "examples.html").resolve()].links if link.endswith("report.html")]
@@ -133,9 +156,12 @@ def test_navigation_has_each_page_once(tmp_path: Path) -> None:
     build_site = program("build_site")
     source = tmp_path / "source"
     (source / "docs").mkdir(parents=True)
+    (source / "api").mkdir()
+    (source / "api/index.rst").write_text("The library\n===\n")
+    (source / "examples.rst").write_text("Examples: two\n===\n")
     for name in ("README", "CHANGELOG", "docs/start", "docs/circuits", "docs/runs", "docs/new"):
         (source / f"{name}.md").write_text(
-            "# t\n\n| q? | `mi-run` | [circuits](docs/circuits.md) [x](docs/runs.md) |\n"
+            f"# {name[-4:]}: what?\n\n| q? | `mi-run` | [circuits](docs/circuits.md) [x](docs/runs.md) |\n"
         )
     assert build_site.groups(source) == {
         "First steps": ["docs/start", "examples"],
@@ -144,4 +170,6 @@ def test_navigation_has_each_page_once(tmp_path: Path) -> None:
         "Reference": ["api/index", "CHANGELOG"],
         "More": ["docs/new"],
     }
-    assert build_site.navigation(source).count("{toctree}") == 5
+    navigation = build_site.navigation(source)
+    assert navigation.count("{toctree}") == 5 and ":caption: More\n\n/new <docs/new>\n```\n" in navigation
+    assert "tart <docs/start>\nExamples <examples>\n" in navigation and "\nThe library <api/index>\n" in navigation

@@ -59,7 +59,7 @@ def plain(text: str) -> str:
 def test_papers_of_methods_are_the_first_work_that_they_cite() -> None:
     """`Syed et al. 2023` is what authors and year of the entry make."""
     with_paper = [method for method in METHODS if method.paper]
-    assert len(with_paper) == 6
+    assert len(with_paper) >= 6
     for method in with_paper:
         work = entries()[method.cites[0]].fields
         names = [author.partition(",")[0] for author in work["author"].split(" and ")]
