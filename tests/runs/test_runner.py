@@ -45,7 +45,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert names == {
         *("run.json", "run.log", "config.yaml", "model.safetensors", "report.html"),
         *("metrics.csv", "history.csv", "confusion.csv", "predictions.parquet"),
-        *("figures/history.png", "figures/confusion.png"),
+        *("figures/history.png", "figures/confusion.png", "figures/captions.md"),
     }
     record = ended.record
     assert list(record) == [
