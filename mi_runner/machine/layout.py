@@ -234,6 +234,9 @@ def is_fitted(figure: Figure) -> bool:
 
 FITTED = "fitted"
 
+COLOUR_SCALE = "<colorbar>"
+"""matplotlib's label of the axes of a colour scale, which may be as low as they like."""
+
 
 def fitted(figure: Figure, width: float) -> Figure:
     """Returns the figure at this width in inches, with text that can be read, stays inside and doesn't overlap.
@@ -455,7 +458,8 @@ def _inside(axis: Axis, label: Text) -> bool:
 def _make_taller(figure: Figure) -> None:
     """Makes a figure taller until its panels have half of its height, so that many lines of text leave them room."""
     for _ in range(3):
-        boxes = [axes.get_window_extent() for axes in figure.axes]
+        panels = [axes for axes in figure.axes if axes.get_label() != COLOUR_SCALE]
+        boxes = [axes.get_window_extent() for axes in panels]
         if not boxes or min(box.height for box in boxes) > 0.25 * figure.dpi:
             return
         figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() * 1.3)

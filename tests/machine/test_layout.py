@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from mi_runner.experiments.common.drawing import mosaic
 from mi_runner.machine import drawing, layout
 from tests.readable import faults
 
@@ -150,3 +151,15 @@ def test_a_width_counts_only_within_its_block() -> None:
     seen: Callable[[], Figure] = lambda: (inside.append(layout.given_width()), layout.blank(4, 3))[1]  # noqa: E731
     drawing.laid_out(seen, 5.0)()
     assert inside == [5.0] and layout.given_width() is None
+
+
+def test_a_colour_scale_makes_no_figure_taller() -> None:
+    """It is lower than a panel may be."""
+    with layout.of_width(3.3):
+        pictures = [np.full((8, 8), 0.1 * number) for number in range(12)]
+        figure = mosaic(pictures, [str(number) for number in range(12)], "", vmin=0, vmax=1)
+        before = figure.get_figheight()
+        assert layout.fitted(figure, 3.3).get_figheight() == before
+        panel, scale = figure.axes
+        assert scale.get_window_extent().height < 0.25 * figure.dpi < 0.5 * figure.bbox.height
+        assert panel.get_window_extent().height > 0.6 * figure.bbox.height
