@@ -268,7 +268,7 @@ def fitted(figure: Figure, width: float) -> Figure:
 
 
 def _draw(figure: Figure) -> bool:
-    """Lays the figure out, and returns whether it has room for all its panels."""
+    """Returns whether the figure has room for all its panels, once they are laid out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
@@ -333,7 +333,7 @@ def _move_wide_keys(figure: Figure, width: float) -> None:
 
 
 def _break_lines_of(axes: Axes) -> None:
-    """Breaks the title and the labels of axes into lines that fit between the neighbours."""
+    """Splits the title and the labels of axes into lines that fit between the neighbours."""
     left, right = _limits(axes, "x")
     low, high = _limits(axes, "y")
     box = axes.get_window_extent()
@@ -366,7 +366,7 @@ def _end(box: Bbox, side: str, number: int) -> float:
 
 
 def _break_lines(text: Text, room: float, *, is_upright: bool = False) -> None:
-    """Breaks a text into lines that fit into so many pixels."""
+    """Splits a text into lines that fit into so many pixels."""
     if not text.get_text() or not text.get_visible():
         return
     box = text.get_window_extent()
