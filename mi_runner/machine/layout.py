@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,6 +35,12 @@ SIZES: dict[Any, Any] = {
 
 LEAST_PANEL = 1.45
 """Inches that a panel needs for its picture and the labels on its left."""
+
+LEAST_HEIGHT = 0.25
+"""Inches of the lowest panel."""
+
+COLOUR_SCALE = "<colorbar>"
+"""matplotlib's label of the axes of a colour scale."""
 
 LETTER = 0.58 * READABLE / 72
 """About how many inches a letter of the smallest text is wide."""
@@ -259,16 +266,19 @@ def fitted(figure: Figure, width: float) -> Figure:
                 _make_room(axis)
         if figure._suptitle is not None:  # type: ignore[attr-defined]  # it has no public name
             _break_lines(figure._suptitle, figure.bbox.width * 0.98)  # type: ignore[attr-defined]
-    _draw(figure)
     _make_taller(figure)
     return figure
 
 
-def _draw(figure: Figure) -> None:
+def _draw(figure: Figure) -> bool:
+    """Returns whether the figure has room for all its panels, once they are laid out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    return not any("constrained_layout not applied" in str(one.message) for one in said)
 
 
 def _set_sizes(figure: Figure) -> None:
@@ -326,7 +336,7 @@ def _move_wide_keys(figure: Figure, width: float) -> None:
 
 
 def _break_lines_of(axes: Axes) -> None:
-    """Breaks the title and the labels of axes into lines that fit between the neighbours."""
+    """Splits the title and the labels of axes into lines that fit between the neighbours."""
     left, right = _limits(axes, "x")
     low, high = _limits(axes, "y")
     box = axes.get_window_extent()
@@ -359,7 +369,7 @@ def _end(box: Bbox, side: str, number: int) -> float:
 
 
 def _break_lines(text: Text, room: float, *, is_upright: bool = False) -> None:
-    """Breaks a text into lines that fit into so many pixels."""
+    """Splits a text into lines that fit into so many pixels."""
     if not text.get_text() or not text.get_visible():
         return
     box = text.get_window_extent()
@@ -456,11 +466,11 @@ def _inside(axis: Axis, label: Text) -> bool:
 
 
 def _make_taller(figure: Figure) -> None:
-    """Makes a figure taller until its panels have half of its height, so that many lines of text leave them room."""
-    for _ in range(3):
+    """Makes a figure taller until its panels have some height, where many lines of text leave them little room."""
+    for _ in range(5):
+        has_room = _draw(figure)
         panels = [axes for axes in figure.axes if axes.get_label() != COLOUR_SCALE]
         boxes = [axes.get_window_extent() for axes in panels]
-        if not boxes or min(box.height for box in boxes) > 0.25 * figure.dpi:
+        if has_room and min((box.height for box in boxes), default=math.inf) > LEAST_HEIGHT * figure.dpi:
             return
         figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() * 1.3)
-        _draw(figure)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mi_runner.config.figure_options import FigureOptions, figure_files
 from mi_runner.machine.drawing import FigureFiles, content, laid_out, prepare_to_draw
 from mi_runner.machine.second_process import Answer, NotDone, SecondProcess
 from mi_runner.runs import run_folder
@@ -50,6 +51,15 @@ class Beside:
         for prepared in (_prepare_tables, figures and prepare_to_draw, page and _prepare_page):
             if self._second is not None and prepared:
                 self._second.ask(prepared)
+
+    def drawing(self, options: FigureOptions) -> Callable[[Mapping[str, Drawing]], None] | None:
+        """Takes the options of figures, and returns what begins to draw some; None: none are drawn."""
+        self.wanted = figure_files(options)
+        return self.begin_figures if options.draw else None
+
+    def laid_out(self, drawings: Mapping[str, Drawing]) -> dict[str, Drawing]:
+        """Returns name → a function that draws the figure at the width that is wanted."""
+        return {name: laid_out(drawing, self.wanted.width) for name, drawing in drawings.items()}
 
     def begin_figures(self, drawings: Mapping[str, Drawing]) -> None:
         """Begins to draw figures, but for those that were begun before.

@@ -31,13 +31,13 @@ MOST_BYTES = 2**20
 """Of captions.md."""
 
 
-def setting(config: RunConfig, dataset: Dataset) -> str:
-    """Returns the setting of a run in a sentence."""
+def setting(config: RunConfig, dataset: Dataset) -> tuple[str, int]:
+    """Returns the setting of a run in a sentence, and its number of test examples."""
     sizes = f"{len(dataset.x_train):,} training and {len(dataset.x_test):,} test examples"
     networks = f"seed {config.seed}" if config.seeds is None else f"seeds {config.seed} to {_last_seed(config)}"
     text = f"Data set {config.dataset.name} ({sizes}), network {config.model.name}, {networks}"
     options = _options(config)
-    return f"{text}; {', '.join(options)}." if options else f"{text}."
+    return f"{text}; {', '.join(options)}." if options else f"{text}.", len(dataset.x_test)
 
 
 def _last_seed(config: RunConfig) -> int:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mi_runner.config.figure_options import figure_files
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing, Result
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.experiments.common.truth import with_truth
 from mi_runner.machine import cache, compilation, memory, threads
-from mi_runner.machine.drawing import laid_out
 from mi_runner.progress import Progress, log
 from mi_runner.runs import captions, expectations, run_folder
 from mi_runner.runs.beside import Beside
@@ -94,8 +92,7 @@ def run(
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
     progress, beside, compiled_before = progress or Progress(), beside or Beside(None), compilation.SPENT.seconds
     journal = Journal(record, config, claim, beside, quiet=quiet)
-    beside.wanted = figure_files(config.figures)
-    progress.draw = beside.begin_figures if config.figures.draw else None
+    progress.draw = beside.drawing(config.figures)
 
     with recorded(journal, progress), threads.exactly(config.threads):
         if folder is not None:
@@ -125,18 +122,15 @@ def run(
             result = with_truth(with_predictions(experiment.run(setting), setting), setting)
         for said in filter(None, (compilation.sentence_since(compiled_before), result.answer)):
             log.info(said)
-        record.answer = result.answer or record.answer
-        record.timings = {**record.timings, **result.timings}
+        record.answer, record.timings = result.answer or record.answer, {**record.timings, **result.timings}
         result = with_history(result, weighted)
         with journal.stage("write"):
-            model = model_to_write(result, weighted)
-            where = captions.setting(config, setting.dataset), len(setting.dataset.x_test)
-            metadata = names_of(setting.dataset)
-            write(place, result, model, metadata, beside, draws=config.figures.draw, setting=where)
+            model, where = model_to_write(result, weighted), captions.setting(config, setting.dataset)
+            write(place, result, model, names_of(setting.dataset), beside, where, draws=config.figures.draw)
         note(record, result)
         not_met = _not_met(expected, result, record, place)
-    drawn = {name: laid_out(drawing, beside.wanted.width) for name, drawing in result.figures.items()}
-    return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, drawn)
+    tables, figures = printed(result, " · ".join(names)), beside.laid_out(result.figures)
+    return Outcome(place.path, tables, result.metrics, not_met, figures)
 
 
 def _not_met(expected: Sequence[Expectation], result: Result, record: RunRecord, place: RunFolder) -> list[str]:

@@ -57,17 +57,17 @@ def write(
     model: nn.Module | None,
     metadata: Mapping[str, str],
     beside: Beside,
+    setting: tuple[str, int | None] = ("", None),
     *,
     draws: bool = True,
-    setting: tuple[str, int | None] = ("", None),
 ) -> None:
     """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
 
     Args:
         metadata: of the files of weights: the names of inputs and classes.
         beside: makes tables and figures.
-        draws: whether figures are drawn.
         setting: for captions: what the run is of, in a sentence, and its number of test examples.
+        draws: whether figures are drawn.
     """
     if draws:
         beside.begin_figures(result.figures)

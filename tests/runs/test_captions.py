@@ -42,13 +42,13 @@ def test_a_caption(name: str, counts: tuple[int, ...], text: str) -> None:
 def test_the_setting_has_what_differs_from_the_defaults() -> None:
     small = ["dataset=mod_add", "dataset.train_size=60", "dataset.test_size=40", "seed=3"]
     config = compose([*small, "training.epochs=2", "output_dir=x", "figures=false", "figures.width=5", "report=false"])
-    said = captions.setting(config, load_dataset(config.dataset, seed=3))
-    assert said == (
+    said, n_test = captions.setting(config, load_dataset(config.dataset, seed=3))
+    assert n_test == 40 and said == (
         "Data set mod_add (60 training and 40 test examples), network mlp, seed 3; dataset.train_size=60, "
         "dataset.test_size=40, training.epochs=2."
     )
     several = compose([*small, "seeds=4"])
-    assert "network mlp, seeds 3 to 6;" in captions.setting(several, load_dataset(several.dataset, seed=3))
+    assert "network mlp, seeds 3 to 6;" in captions.setting(several, load_dataset(several.dataset, seed=3))[0]
 
 
 def test_the_setting_of_a_sweep() -> None:
