@@ -155,3 +155,14 @@ def test_errors_say_what_to_type(arguments: list[str], text: str, run: Path, mi_
 def test_a_run_without_tables_says_its_status(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("table", str(write(Path("outputs/train/mnist-mlp/v001"), status="failed")))
     assert ended.status == 2 and "it has no tables; its status is failed." in ended.err
+
+
+def test_names_of_tables_are_completed_behind_the_folder(run: Path, mi_run: Callable[..., Ended]) -> None:
+    def words(*typed: str) -> list[str]:
+        return [line.partition("\t")[0] for line in mi_run("--completion", "words", *typed).out.splitlines()]
+
+    assert words("table", str(run), "") == ["metrics", "contributions"] and words("table", str(run), "me") == [
+        "metrics"
+    ]
+    assert words("table", "out") == ["outputs/"] and words("table", str(run), "metrics", "--format", "l") == ["latex"]
+    assert "--columns" in words("table", str(run), "metrics", "--")
