@@ -122,6 +122,20 @@ def test_a_sweep_has_means_with_their_intervals(mi_run: Callable[..., Ended]) ->
     assert r"\label{tab:sweep-train-mnist-mlp-sweep-summary}" in out and "(sweep of train" in out
 
 
+def test_a_bench_has_the_meanings_of_its_own_tables(mi_run: Callable[..., Ended]) -> None:
+    folder = write_sweep(Path("outputs/sweeps/bench/v001"), {"seed": [0]}, of="bench")
+    write(folder / "0", experiment="discovery")
+    (folder / "leaderboard.csv").write_text("method,networks,rank,rank_low,rank_high\neap,all,1.5,1.2,1.9\n")
+    out = mi_run("table", str(folder), "leaderboard").out
+    assert "| eap | all | 1.50 [1.20, 1.90] |" in out and "- `method`: " in out
+
+
+def test_a_torn_record_leaves_the_table_that_there_is(run: Path, mi_run: Callable[..., Ended]) -> None:
+    (run / "run.json").write_text("{")
+    found = cells(mi_run("table", str(run), "metrics", "--columns", "target,accuracy"))
+    assert found[1] == ["none", "0.9777 [0.9746, 0.9804]"]
+
+
 def test_a_table_in_parquet(run: Path, mi_run: Callable[..., Ended]) -> None:
     pd.DataFrame({"example": [0, 1], "answer": [1.5, None]}).to_parquet(run / "predictions.parquet")
     assert cells(mi_run("table", str(run), "predictions")) == [["example", "answer"], ["0", "1.500"], ["1", "—"]]
