@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -169,6 +171,13 @@ def test_errors_say_what_to_type(arguments: list[str], text: str, run: Path, mi_
 def test_a_run_without_tables_says_its_status(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("table", str(write(Path("outputs/train/mnist-mlp/v001"), status="failed")))
     assert ended.status == 2 and "it has no tables; its status is failed." in ended.err
+
+
+def test_neither_command_waits_for_torch_or_pandas(run: Path) -> None:
+    program = "import sys; from mi_runner.cli import command; status = command.main(sys.argv[1:]); "
+    program += "assert not {'torch', 'pandas'} & set(sys.modules); sys.exit(status)"
+    for arguments in (["table", str(run), "metrics"], ["cite", str(run)]):
+        subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
 
 
 def test_names_of_tables_are_completed_behind_the_folder(run: Path, mi_run: Callable[..., Ended]) -> None:
