@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -122,6 +124,20 @@ def test_a_sweep_has_means_with_their_intervals(mi_run: Callable[..., Ended]) ->
     assert r"\label{tab:sweep-train-mnist-mlp-sweep-summary}" in out and "(sweep of train" in out
 
 
+def test_a_bench_has_the_meanings_of_its_own_tables(mi_run: Callable[..., Ended]) -> None:
+    folder = write_sweep(Path("outputs/sweeps/bench/v001"), {"seed": [0]}, of="bench")
+    write(folder / "0", experiment="discovery")
+    (folder / "leaderboard.csv").write_text("method,networks,rank,rank_low,rank_high\neap,all,1.5,1.2,1.9\n")
+    out = mi_run("table", str(folder), "leaderboard").out
+    assert "| eap | all | 1.50 [1.20, 1.90] |" in out and "- `method`: " in out
+
+
+def test_a_torn_record_leaves_the_table_that_there_is(run: Path, mi_run: Callable[..., Ended]) -> None:
+    (run / "run.json").write_text("{")
+    found = cells(mi_run("table", str(run), "metrics", "--columns", "target,accuracy"))
+    assert found[1] == ["none", "0.9777 [0.9746, 0.9804]"]
+
+
 def test_a_table_in_parquet(run: Path, mi_run: Callable[..., Ended]) -> None:
     pd.DataFrame({"example": [0, 1], "answer": [1.5, None]}).to_parquet(run / "predictions.parquet")
     assert cells(mi_run("table", str(run), "predictions")) == [["example", "answer"], ["0", "1.500"], ["1", "—"]]
@@ -155,3 +171,21 @@ def test_errors_say_what_to_type(arguments: list[str], text: str, run: Path, mi_
 def test_a_run_without_tables_says_its_status(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("table", str(write(Path("outputs/train/mnist-mlp/v001"), status="failed")))
     assert ended.status == 2 and "it has no tables; its status is failed." in ended.err
+
+
+def test_neither_command_waits_for_torch_or_pandas(run: Path) -> None:
+    program = "import sys; from mi_runner.cli import command; status = command.main(sys.argv[1:]); "
+    program += "assert not {'torch', 'pandas'} & set(sys.modules); sys.exit(status)"
+    for arguments in (["table", str(run), "metrics"], ["cite", str(run)]):
+        subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
+
+
+def test_names_of_tables_are_completed_behind_the_folder(run: Path, mi_run: Callable[..., Ended]) -> None:
+    def words(*typed: str) -> list[str]:
+        return [line.partition("\t")[0] for line in mi_run("--completion", "words", *typed).out.splitlines()]
+
+    assert words("table", str(run), "") == ["metrics", "contributions"] and words("table", str(run), "me") == [
+        "metrics"
+    ]
+    assert words("table", "out") == ["outputs/"] and words("table", str(run), "metrics", "--format", "l") == ["latex"]
+    assert "--columns" in words("table", str(run), "metrics", "--")
