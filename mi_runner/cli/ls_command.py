@@ -35,8 +35,7 @@ examples:
 
 columns:
   path, name, tags, note, kind (run, sweep), status, jobs, started, finished, seconds, experiment, dataset, model, seed,
-  device, threads, host, code, commit, command, error, exit_status, every key of the config, every metric of the
-  summary.
+  device, threads, host, code, commit, command, error, exit_status, every config key, every metric of the summary
   In a condition tag is one of the tags, and state is status.
 status:
   done, failed, interrupted, killed, running; unfinished: a sweep with jobs that are not done;

@@ -40,7 +40,7 @@ LEAST_HEIGHT = 0.25
 """Inches of the lowest panel."""
 
 COLOUR_SCALE = "<colorbar>"
-"""matplotlib's label of the axes of a colour scale."""
+"""matplotlib's label of the axes of a colour scale, which may be as low as they like."""
 
 LETTER = 0.58 * READABLE / 72
 """About how many inches a letter of the smallest text is wide."""
@@ -240,9 +240,6 @@ def is_fitted(figure: Figure) -> bool:
 
 
 FITTED = "fitted"
-
-COLOUR_SCALE = "<colorbar>"
-"""matplotlib's label of the axes of a colour scale, which may be as low as they like."""
 
 
 def fitted(figure: Figure, width: float) -> Figure:

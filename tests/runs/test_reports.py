@@ -29,7 +29,6 @@ from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 from mi_runner.tables.declaration import Declarations, FigureType, Measure
-from mi_runner.tables.whole_numbers import file_size
 from tests.conftest import REPOSITORY, Ended
 from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
@@ -561,7 +560,6 @@ def test_numbers_are_short_but_whole_for_sorting() -> None:
     assert cells[0].value == "0.123456" and cells[1].value == "" and cells[6].value == "12345.5"
     assert tables._cell("94591", counts=True) == tables.Cell("94,591", "94591")
     assert [run_report.duration(seconds) for seconds in (3.21, 65, 7300)] == ["3.2 s", "1 min 05 s", "2 h 01 min"]
-    assert [file_size(n) for n in (5, 1500, 2_000_000)] == ["5 B", "1.5 kB", "2.0 MB"]
 
 
 def test_a_page_allows_its_own_script_and_style_alone(runs: Runs) -> None:

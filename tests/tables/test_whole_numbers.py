@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mi_runner.tables.whole_numbers import large
+from mi_runner.tables.whole_numbers import file_size, large
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_numbers_that_python_refuses_to_write() -> None:
 
 def _raised(n: int) -> str:
     return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(n))
+
+
+def test_bytes_are_written_in_the_largest_unit_that_fits() -> None:
+    written = [file_size(n) for n in (5, 999, 1_000, 1_500, 2_000_000, 3_400_000_000)]
+    assert written == ["5 B", "999 B", "1.0 kB", "1.5 kB", "2.0 MB", "3.4 GB"]
