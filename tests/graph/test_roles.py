@@ -108,7 +108,7 @@ def test_a_sweep_over_two_architectures_lines_up(mi_run: Callable[..., Ended], m
     assert both == ["hidden_1", "hidden_1_activation", "none"]
     own = summary.query("role == 'hidden_1_activation'").set_index("model")["target"]
     assert own.to_dict() == {"mlp": "layers.1", "skip": "relu"}
-    assert rows[0][:3] == ["none none none", "hidden_1 site zero", "hidden_1_activation site zero"]
+    assert rows[0][:3] == ["no target", "hidden_1 site zero", "hidden_1_activation site zero"]
     # Named so, a target is named alike in every table and in the summary of each run.
     ended = mi_run("-m", "experiment=ablation", "model=mlp,skip", *small, "experiment.targets=[hidden_1_activation]",
                    "expect={accuracy/hidden_1_activation/zero: '>=0'}")  # fmt: skip
