@@ -40,18 +40,18 @@ def history(rows: Sequence[Row]) -> Figure:
         "iia_changed": ("IIA, label changed", "^--", styles.SKY),
         "iia_unchanged": ("IIA, label unchanged", "v:", styles.PINK),
         "task_accuracy": ("task accuracy", "s-", styles.ORANGE),
-        "train_iia": ("IIA, training pairs", "-", styles.BLACK),
+        "train_iia": ("IIA, training pairs", ".-", styles.BLACK),
     }
     for column, (label, style, color) in lines.items():
         points = [(row["epoch"], row[column]) for row in rows if row.get(column) is not None]
         left.plot(*zip(*points, strict=True) if points else ((), ()), style, color=color, label=label, markersize=4)
     left.set(xlabel="epoch", ylabel="fraction of correct predictions", ylim=(0, 1.02))
     points = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
-    right.plot(*zip(*points, strict=True) if points else ((), ()), color=styles.BLACK)
+    right.plot(*zip(*points, strict=True) if points else ((), ()), ".-", color=styles.BLACK, markersize=4)
     points = [(row["epoch"], row["adversary_loss"]) for row in rows if row.get("adversary_loss") is not None]
     if points:
         right.lines[0].set_label("chosen variables")
-        right.plot(*zip(*points, strict=True), "--", color=styles.RED, label="adversary")
+        right.plot(*zip(*points, strict=True), ".--", color=styles.RED, markersize=4, label="adversary")
         right.legend(frameon=False, fontsize=7)
     if layout.given_width() is None:
         left.legend(frameon=False, fontsize=7)

@@ -125,7 +125,12 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     layout.whole_numbers(left.xaxis)
     for seed in seeds:
         epochs = [row for row in history if row["seed"] == seed]
-        right.plot([row["epoch"] for row in epochs], [row["test_accuracy"] for row in epochs], linewidth=0.8, alpha=0.6)
+        marker = "." if len(epochs) == 1 else ""  # a line of one point is not seen
+        right.plot(
+            [row["epoch"] for row in epochs],
+            [row["test_accuracy"] for row in epochs],
+            marker=marker, linewidth=0.8, alpha=0.6,
+        )  # fmt: skip
     right.set(xlabel="epoch", ylabel="test accuracy")
     right.set_title("a line for each network", fontsize=9)
     layout.whole_numbers(right.xaxis)
