@@ -370,3 +370,32 @@ def test_a_hint_covers_no_picture(runs: Runs, browser: Browser) -> None:
             browser.open(runs[name] / REPORT, width=width)
             browser.run("document.querySelector('.widget svg').scrollIntoView()")
             assert browser.run(overlap) == 0, (name, width)
+
+
+def test_a_narrow_screen_shows_a_wide_figure_as_large_as_its_text_needs(runs: Runs, browser: Browser) -> None:
+    """It is seen a part at a time; the page itself is no wider than the screen."""
+    folder = runs["ablation"]
+    shown = "return [...document.querySelectorAll('figure img')]"
+    shown += ".map((one) => [one.clientWidth, one.parentElement.clientWidth])"
+    browser.open(folder / REPORT, width=380)
+    made = "const one = document.querySelector('figure img'); one.width = 900; one.parentElement.className = 'wide';"
+    browser.run(made)
+    (width, room), *others = browser.run(shown)
+    assert width == 640 and room < 380 and all(own <= 480 for own, _ in others)
+    assert browser.run("return document.documentElement.scrollWidth") <= 380
+
+
+def test_a_figure_has_the_size_of_its_inches(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from mi_runner.runs.report.images import images
+    from mi_runner.tables.declaration import Declarations
+
+    for name, dpi in (("dense", (260, 260)), ("sparse", (130, 130)), ("unknown", None)):
+        Image.new("RGB", (1000, 500)).save(tmp_path / f"{name}.png", **({"dpi": dpi} if dpi else {}))
+    found = images(sorted(tmp_path.glob("*.png")), tmp_path, Declarations())
+    assert [(one.name, one.width, one.height, one.is_wide) for one in found] == [
+        ("dense", 500, 250, True),
+        ("sparse", 1000, 500, True),
+        ("unknown", 1000, 500, True),
+    ]

@@ -8,13 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mi_runner.machine.drawing import FORMATS
+from mi_runner.machine.drawing import DPI, FORMATS
 from mi_runner.machine.reading import Unreadable, read_bytes
 from mi_runner.runs.captions import read as captions_of
 from mi_runner.tables.declaration import Declarations, FigureType
 
 MOST_BYTES = 450_000
 """Bytes of all figures of a run's page; base64 makes them a third longer."""
+
+WIDE = 480
+"""Pixels of a figure that a narrow screen shows whole; of a wider one it shows a part at a time."""
+
+HEADERS = 1024
+"""Bytes at the beginning of a PNG that have its dots per inch."""
+
+METRES_OF_AN_INCH = 0.0254
 
 STEPS = ((64, 1, 0.2), (64, 2, 0.08), (32, 3, 0.0))
 """Colours, divisor of the size, and the least share of the bytes that is left; tried in this order."""
@@ -33,7 +41,7 @@ class Image:
         table: the table that it draws; empty for none.
         file: path in the folder.
         data: its content as a data URL; empty if it is too large, or no PNG.
-        width, height: in pixels of the original; 0 of a file that is no PNG.
+        width, height: in pixels of the page; 0 of a file that is no PNG.
         others: paths of the same figure in other formats.
     """
 
@@ -46,6 +54,11 @@ class Image:
     height: int
     others: tuple[str, ...] = ()
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether a narrow screen would make its text too small."""
+        return self.width > WIDE
+
 
 def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: int = MOST_BYTES) -> list[Image]:
     """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
@@ -57,7 +70,7 @@ def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: in
     contents = {
         path: content for path in paths if (content := content_of(path) if path.suffix == ".png" else b"") is not None
     }
-    paths = list(contents)
+    paths, originals = list(contents), dict(contents)
     sizes = {path: _size(content) for path, content in contents.items()}
     whole = total = sum(map(len, contents.values()))
     for colours, divisor, least in STEPS:
@@ -76,7 +89,7 @@ def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: in
         content = contents[path]
         fits = 0 < len(content) <= left
         left -= len(content) if fits else 0
-        width, height = sizes[path]
+        width, height = (round(side * _scale(originals[path])) for side in sizes[path])
         figure = declared.figure(path.stem)
         made.append(
             Image(
@@ -125,6 +138,13 @@ def content_of(path: Path) -> bytes | None:
 def _size(content: bytes) -> tuple[int, int]:
     """Returns width and height, from the header of a PNG file: signature, length, IHDR, width, height."""
     return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+
+
+def _scale(content: bytes) -> float:
+    """Returns how many pixels of the page a PNG's pixel has: less than one if it has more dots an inch than `DPI`."""
+    place = content.find(b"pHYs", 0, HEADERS)
+    dots = int.from_bytes(content[place + 4 : place + 8]) * METRES_OF_AN_INCH if place >= 0 else 0
+    return min(1.0, DPI / dots) if dots else 1.0
 
 
 def _compressed(content: bytes, colours: int, divisor: int) -> bytes:
