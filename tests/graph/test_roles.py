@@ -115,4 +115,4 @@ def test_a_sweep_over_two_architectures_lines_up(mi_run: Callable[..., Ended], m
     assert ended.status == 0, ended.err
     summary = pd.read_csv(ended.folder / "sweep_summary.csv").query("measure == 'accuracy' and method == 'zero'")
     assert summary["target"].tolist() == ["hidden_1_activation"] * 2
-    assert rows[1] == ["none none none", "hidden_1_activation site zero"]
+    assert rows[1] == ["no target", "hidden_1_activation site zero"]
