@@ -52,13 +52,14 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def figures_of(overrides: Sequence[str]) -> FigureFiles:
-    """Returns which files the pictures of a sweep have, by the overrides of its command."""
+    """Returns which files the pictures of a sweep have, by the overrides of its command; none with figures=false."""
     own = [
         str(override.input_line)
         for override in parse_overrides(overrides)
         if override.get_key_element().lstrip("+") in FIGURE_KEYS and not override.is_sweep_override()
     ]
-    return figure_files(compose(own).figures)
+    options = compose(own).figures
+    return figure_files(options) if options.draw else FigureFiles(())
 
 
 def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:

@@ -26,6 +26,9 @@ CIRCLE: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredg
 
 MOST_SERIES = 8
 
+SPREAD = 0.7
+"""How far the series at a value that is no number lie apart; the next value is at 1."""
+
 MOST_LETTERS = 34
 """Letters of the name of a row."""
 
@@ -85,13 +88,15 @@ def _draw_panel(axes: Axes, found: ByValues, panel: Panel, along: str | None, va
         part = next((part for part in panel.metrics if part and label.startswith(part)), "")
         look = styles.of_method(part) if part and len(combinations) == 1 else styles.style(index)
         here = sorted(points, key=lambda point: point[0])
+        beside = 0.0 if numeric else (index - (len(series) - 1) / 2) * SPREAD / len(series)
+        places = [x + beside for x, _ in here]
         mean = np.array([spread.mean for _, spread in here])
         low, high = np.array([_ends(spread) for _, spread in here], dtype=float).T
         axes.errorbar(
-            [x for x, _ in here], mean, yerr=[mean - low, high - mean], fmt=look.marker, markersize=4, capsize=3,
+            places, mean, yerr=[mean - low, high - mean], fmt=look.marker, markersize=4, capsize=3,
             elinewidth=1, linewidth=1.2, linestyle=look.dashes if numeric else "none", color=look.color, label=label,
         )  # fmt: skip
-        for x, spread in here:
+        for x, (_, spread) in zip(places, here, strict=True):
             axes.plot([x] * len(_seeds(spread)), _seeds(spread), "o", color=look.color, **CIRCLE)
     if numeric and min(values) > 0 and max(values) >= 100 * min(values):
         axes.set_xscale("log")

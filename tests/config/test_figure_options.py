@@ -48,3 +48,4 @@ def test_nonsense_is_explained(given: str, text: str) -> None:
 def test_the_pictures_of_a_sweep_follow_its_command() -> None:
     assert figures_of(["seed=0,1", "figures.formats=[svg]", "figures.width=7"]) == FigureFiles(("svg",), 7.0)
     assert figures_of(["figures.width=3,4", "experiment=ablation"]) == FigureFiles()  # jobs have several, it has none
+    assert figures_of(["seed=0,1", "figures=false", "figures.formats=[svg]"]) == FigureFiles(())

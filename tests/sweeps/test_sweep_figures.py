@@ -109,3 +109,19 @@ def test_up_to_three_seeds_have_a_circle_each_and_rows_have_an_end() -> None:
         assert sum(len(line.get_xdata()) for line in axes.lines if line.get_markerfacecolor() == "none") == circles
     rows = [Summed({"target": str(n)}, "accuracy", spread(0.5, 0)) for n in range(drawing.MOST_LABELS + 1)]
     assert sweep_figures.by_row(rows, []) is None and sweep_figures.by_row(rows[1:], []) is not None
+
+
+def test_series_at_values_that_are_no_numbers_stand_beside_each_other() -> None:
+    found = [
+        ({"function": function, "width": width}, {"accuracy": spread(0.5, 0)})  # the same numbers everywhere
+        for function in ("AND", "XOR")
+        for width in ("two", "four", "eight")
+    ]
+    (axes,) = sweep_figures.by_value(found).axes
+    places = sorted(float(x) for container in axes.containers for x in container[0].get_xdata())
+    assert len(places) == 6 and min(np.diff(places)) > 0.2
+    assert [round(x) for x in places] == [0, 0, 1, 1, 2, 2] and list(ticks(axes, "x").values()) == [
+        "two",
+        "four",
+        "eight",
+    ]

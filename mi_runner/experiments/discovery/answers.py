@@ -117,18 +117,21 @@ def _of_ablation(rows: Sequence[Mapping[str, Any]], compared: Compared, n_edges:
     else:
         text = sentences.ends(compared, names, f"{what} over {over}", shown)
     if len(rows) > 1 and compared.tells_none_apart:  # none is better than another, so all are named
-        return f"{text}. {_smallest(rows[: sentences.MOST_NAMED], n_edges, knows_all)}"
+        return f"{text}. {_smallest(rows[: sentences.MOST_NAMED], rows, n_edges, knows_all)}"
     best = rows[compared.lowest]
     if not knows_all and best["percentile"] is not None:
         text += f". Among sampled circuits {best['method']}'s have a mean percentile of {figure(best['percentile'])}"
     lowest = [row for row, p in zip(rows, compared.p[compared.lowest], strict=True) if p == 1]
-    return f"{text}. {_smallest(lowest[: sentences.MOST_NAMED], n_edges, knows_all)}"
+    return f"{text}. {_smallest(lowest[: sentences.MOST_NAMED], rows, n_edges, knows_all)}"
 
 
-def _smallest(rows: Sequence[Mapping[str, Any]], n_edges: int, knows_all: bool) -> str:
+def _smallest(
+    rows: Sequence[Mapping[str, Any]], of_all: Sequence[Mapping[str, Any]], n_edges: int, knows_all: bool
+) -> str:
     """Returns what an answer says of the smallest valid circuit there is, and of those that these methods found.
 
     Args:
+        of_all: the rows of all methods: others that find one as small as there is are named, too.
         knows_all: whether all circuits are evaluated.
     """
     fewest = rows[0]["fewest_valid"]
@@ -144,7 +147,10 @@ def _smallest(rows: Sequence[Mapping[str, Any]], n_edges: int, knows_all: bool) 
         text = f"Edges of the smallest valid circuit found, of {n_edges:,}: {', '.join(found)}" if found else ""
         return "; ".join(filter(None, (text, finds)))
     text = f"The smallest valid circuit has {fewest:,} of {n_edges:,} edges"
-    return "; ".join(filter(None, (text, f"found: {', '.join(found)}" if found else "", finds)))
+    named = {row["method"] for row in rows}
+    others = [row["method"] for row in of_all if row["smallest_valid"] == fewest and row["method"] not in named]
+    also = f"{listed(others)} {'finds' if len(others) == 1 else 'find'} one of {fewest:,}" if others else ""
+    return "; ".join(filter(None, (text, f"found: {', '.join(found)}" if found else "", finds, also)))
 
 
 def _size(row: Mapping[str, Any]) -> str:
@@ -161,4 +167,8 @@ def _of_population(summary: Sequence[Mapping[str, Any]]) -> str:
     """Returns why nothing is tested, where the examples are all inputs there are."""
     drawing = list(dict.fromkeys(row["method"] for row in summary if row["n_draws"] > 1))
     text = " These examples are all inputs there are, so no example is sampled"
-    return f"{text}, only draws of {listed(drawing)}: what ties has draws on both sides." if drawing else f"{text}."
+    return (
+        f"{text}, only draws of {listed(drawing)} are: two methods tie where the draws of one reach the other."
+        if drawing
+        else f"{text}."
+    )
