@@ -154,7 +154,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         assert mi_run(*arguments).status == 0
         return
     if first in ("table", "cite"):
-        swept = ["-m", "model=skip", "seed=0,1"] if "sweeps" in command else ["model=skip"]
+        swept = ["-m", "model=skip,mlp", "seed=0,1"] if "sweeps" in command else ["model=skip"]
         assert mi_run("experiment=ablation", *LIMITED, "experiment.methods=[zero]", *swept).status == 0
         printed_by = mi_run(*arguments)
         assert printed_by.status == 0 and printed_by.out, printed_by.err

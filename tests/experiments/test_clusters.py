@@ -48,6 +48,7 @@ from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress
 from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
+from mi_runner.tables import styles
 from mi_runner.training.clusterability import contiguous, shuffled
 from mi_runner.training.options import TrainingOptions
 from tests.commands import small_options, write_data
@@ -618,7 +619,7 @@ def test_the_edges_are_the_weights_between_the_nodes() -> None:
             source = [tuple(node) for node in nodes[position]].index(tuple(start))
             target = [tuple(node) for node in nodes[position + 1]].index(tuple(end))
             value = float(weight[target, source])
-            assert to_hex(color) == (clusters_figures.POSITIVE if value > 0 else clusters_figures.NEGATIVE)
+            assert to_hex(color) == to_hex(styles.POSITIVE if value > 0 else styles.NEGATIVE)
             assert width == pytest.approx(0.2 + 1.1 * abs(value) / float(weight.abs().max()), rel=1e-5)
     # Both sides of the clustered matrix have the colours of its clusters.
     for column in (1, 2):

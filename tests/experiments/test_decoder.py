@@ -673,9 +673,8 @@ def test_the_published_experiment(mi_run: Callable[..., Ended]) -> None:
     own = table[table["control"] == "none"]
     assert list(own["decoded"]) == ["a", "b", "sum", "all", "predicted"] and (own["accuracy"] == 1).all()
     assert (own["n"] == 4).all() and (own["shared_images"] == 4).all() and (own["target_accuracy"] == 1).all()
-    assert {path.name for path in ended.folder.glob("figures/*")} == {
-        f"{name}.png" for name in ("kernels", "filtered", "layers", "distances", "layer_similarity")
-    }
+    drawn = ("kernels", "filtered", "layers", "distances", "layer_similarity")
+    assert {path.name for path in ended.folder.glob("figures/*")} == {"captions.md", *(f"{name}.png" for name in drawn)}
     kernels = pd.read_csv(ended.folder / "kernels.csv")
     assert len(kernels) == 3 * 2 * 2 and list(kernels.columns) == ["fold", "kernel", "row", "column", "weight"]
     sites = pd.read_csv(ended.folder / "sites.csv")

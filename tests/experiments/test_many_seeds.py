@@ -687,7 +687,7 @@ def test_a_run_of_many_seeds_leaves_their_weights_and_summary(mi_run: MiRun) -> 
     assert names == {
         *("run.json", "run.log", "config.yaml", "metrics.csv", "history.csv", "confusion.csv", "seeds_summary.csv"),
         *(f"members/seed_{seed}.safetensors" for seed in range(3)),
-        *("predictions.parquet", "report.html", "figures/seeds.png"),
+        *("predictions.parquet", "report.html", "figures/seeds.png", "figures/captions.md"),
     }
     record = ended.record
     assert set(record["files"]) == names - {"run.json"}
