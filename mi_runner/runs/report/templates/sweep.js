@@ -1,7 +1,11 @@
 // A measure's mean and interval by any key; a line for each combination of the other keys.
 {
   const WIDTH = 720, HEIGHT = 340, LEFT = 70, RIGHT = 20, TOP = 16, BOTTOM = 58, MOST_SERIES = 10;
-  const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
+  // As in the figures: the colours of Okabe and Ito, and another mark and dash for each.
+  const COLOURS = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "var(--text)", "#aaaaaa", "#cc79a7", "#009e73"];
+  const MARKS = ["M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z", "M-4.2 -4.2H4.2V4.2H-4.2Z", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z",
+    "M0 -5.2L5 4H-5Z", "M0 5.2L5 -4H-5Z", "M-5 -2H-2V-5H2V-2H5V2H2V5H-2V2H-5Z", "M-5.2 0L4 -5V5Z"];
+  const DASHES = ["", "6 2", "2 2", "8 2 2 2", "4 2"];
   const { names, measures, rows, columns } = data("sweep");
   const place = document.getElementById("sweep");
   const view = element("div"), legend = element("p", { "data-legend": "" }), hint = element("p", { class: "hint" });
@@ -84,7 +88,8 @@
     let y0 = Math.min(...points.map((point) => point.low)), y1 = Math.max(...points.map((point) => point.high));
     const space = (y1 - y0 || Math.abs(y1) || 1) * 0.06;
     [y0, y1] = [y0 - space, y1 + space];
-    const px = (value) => LEFT + 24 + ((scale(value) - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT - 48);
+    const room = numeric ? 24 : 60, apart = Math.min(12, (2 * room - 12) / lines.length); // marks at a word stand beside each other
+    const px = (value) => LEFT + room + ((scale(value) - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT - 2 * room);
     const py = (value) => HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM);
     const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group",
       "aria-label": `${measure.select.value} along ${key}; the table sweep_summary has the numbers` });
@@ -105,21 +110,21 @@
       drawn("text", { x: 14, y: HEIGHT / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${HEIGHT / 2})` }, measure.select.value));
     const marks = [];
     lines.forEach(([label, of], number) => {
-      const stroke = COLOURS[number], move = numeric ? 0 : (number - (lines.length - 1) / 2) * 6;
+      const stroke = COLOURS[number % COLOURS.length], move = numeric ? 0 : (number - (lines.length - 1) / 2) * apart;
       of.sort((a, b) => scale(a.x) - scale(b.x));
       const at = (point) => px(point.x) + move;
-      if (numeric) svg.append(drawn("polyline", { points: of.map((point) => `${at(point)},${py(point.mean)}`).join(" "), fill: "none", stroke, "stroke-width": 1.5 }));
+      if (numeric) svg.append(drawn("polyline", { points: of.map((point) => `${at(point)},${py(point.mean)}`).join(" "), fill: "none", stroke, "stroke-width": 1.5, "stroke-dasharray": DASHES[number % DASHES.length] }));
       for (const point of of) {
         const words = `${key}=${point.x} ${label}: ${shown(point.mean, 5)}` +
           (point.n > 1 ? `, 95 % interval ${shown(point.low, 5)} to ${shown(point.high, 5)}, ${point.n} seeds` : ", one seed");
         const mark = drawn("g", { "data-point": "" },
           drawn("line", { x1: at(point), y1: py(point.low), x2: at(point), y2: py(point.high), stroke, "stroke-width": 1.5 }),
-          drawn("circle", { cx: at(point), cy: py(point.mean), r: 4.5, fill: stroke }));
+          drawn("path", { d: MARKS[number % MARKS.length], transform: `translate(${at(point)} ${py(point.mean)})`, fill: stroke }));
         marks.push([mark, words]);
         svg.append(mark);
       }
       if (label) {
-        const dot = drawn("svg", { width: 12, height: 12, "aria-hidden": "true" }, drawn("circle", { cx: 6, cy: 6, r: 5, fill: stroke }));
+        const dot = drawn("svg", { width: 12, height: 12, "aria-hidden": "true" }, drawn("path", { d: MARKS[number % MARKS.length], transform: "translate(6 6)", fill: stroke }));
         legend.append(element("span", { class: "key" }, dot, label));
       }
     });
