@@ -50,6 +50,11 @@ def page(found: Citation) -> str:
     # Outside of entries BibTeX takes an @ for the begin of one.
     said = escaped(found.text).replace("@", " at ")
     others = [f"not among the references: {line}".replace("@", " at ") for line in found.unknown]
-    cited = rf"\cite{{{','.join(found.keys)}}}"
-    lines = [line for text in (said, cited, *others) for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False)]
+    # A key is whole on its line: lines break at the spaces, which then go.
+    cited = [line.replace(", ", ",") for line in _wrapped(rf"\cite{{{', '.join(found.keys)}}}")]
+    lines = [*_wrapped(said), *cited, *(line for text in others for line in _wrapped(text))]
     return "\n".join([*(f"% {line}" for line in lines), "", found.bibtex()])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False)

@@ -21,7 +21,8 @@ from mi_runner.runs import paper_tables
 from mi_runner.runs.citation import DIGITS_OF_HASH
 from mi_runner.runs.listing import Condition
 from mi_runner.runs.report import tables
-from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, SavedRun
+from mi_runner.runs.saved_runs import GROUPS, Saved, SavedRun
+from mi_runner.runs.settings import networks
 from mi_runner.sweeps.declared import SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.tables import console
 from mi_runner.tables.cell_types import CellType
@@ -172,8 +173,7 @@ class Source:
         about = self.saved.values
         names = [str(about[group]) for group in GROUPS if about[group]]
         kind = ["sweep"] if about["kind"] == "sweep" else []
-        seeds = [] if about[SEED] is None else [f"seed {about[SEED]}"]
-        setting = ", ".join(["sweep of " * len(kind) + " · ".join(names), *seeds])
+        setting = ", ".join(filter(None, ["sweep of " * len(kind) + " · ".join(names), networks(self.saved)]))
         caption = f"{self.declared.caption(name) or name} ({setting})"
         return PaperTable(name, caption, "-".join([*kind, *names, name]), self._made_by(), columns)
 

@@ -52,18 +52,41 @@ def overrides_of(config: RunConfig) -> list[str] | None:
 
     None where there are none, because a program has changed the config to one that can't be typed.
     """
-    choices = [f"{group}={getattr(config, group).name}" for group in SCHEMAS]
     wanted = flattened(config)
-    for group in SCHEMAS:
-        required = [item.name for item in fields(getattr(config, group)) if item.default is MISSING]
-        choices += [override(key, wanted[key]) for name in required if (key := f"{group}.{name}") in wanted]
+    choices = choices_of(wanted)
     try:
-        usual = flattened(compose(choices))
+        usual = defaults_of(choices)
         differing = [override(key, value) for key, value in wanted.items() if usual.get(key, MISSING) != value]
         found = [*choices, *differing]
         return found if flattened(compose(found)) == wanted else None
     except ConfigError:
         return None
+
+
+def choices_of(flat: Mapping[str, Any]) -> list[str]:
+    """Returns the overrides without which a config has no defaults: its choices, and options that have none.
+
+    Args:
+        flat: a config's values by their whole keys, as `flattened` gives them.
+    """
+    named = [f"{group}={flat[group]}" for group in SCHEMAS if flat.get(group) is not None]
+    return [*named, *(override(key, flat[key]) for key in required(flat))]
+
+
+def required(flat: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of a config's options that have no default."""
+    chosen = [(group, schema) for group in SCHEMAS for schema in SCHEMAS[group] if schema.name == flat.get(group)]
+    keys = [f"{group}.{item.name}" for group, schema in chosen for item in fields(schema) if item.default is MISSING]
+    return [key for key in keys if key in flat]
+
+
+def defaults_of(choices: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of the config that these choices compose, by their whole keys.
+
+    Raises:
+        ConfigError: a choice is not installed.
+    """
+    return flattened(compose(choices))
 
 
 def _written(value: Any) -> str:

@@ -12,20 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.config import commands
-from mi_runner.config.composition import NOT_IN_HASH
-from mi_runner.config.figure_options import FIGURE_KEYS
-from mi_runner.config.registry import SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.machine.reading import Unreadable, is_own_file, read_text
+from mi_runner.runs import settings
 from mi_runner.runs.run_folder import CAPTIONS, FIGURES, frame_of
 from mi_runner.tables.columns import Columns
 from mi_runner.tables.declaration import OF_TEST_SET, Declarations, FigureType, Rows
 
 if TYPE_CHECKING:
     from mi_runner.datasets import Dataset
-
-NOT_OF_SETTING = (*NOT_IN_HASH, *SCHEMAS, "seed", "seeds", "device", "threads")
-"""Keys that a setting doesn't repeat: they have a place of their own in it, or change no number."""
 
 MOST_BYTES = 2**20
 """Of captions.md."""
@@ -34,20 +29,16 @@ MOST_BYTES = 2**20
 def setting(config: RunConfig, dataset: Dataset) -> tuple[str, int]:
     """Returns the setting of a run in a sentence, and its number of test examples."""
     sizes = f"{len(dataset.x_train):,} training and {len(dataset.x_test):,} test examples"
-    networks = f"seed {config.seed}" if config.seeds is None else f"seeds {config.seed} to {_last_seed(config)}"
+    networks = settings.of_seeds(range(config.seed, config.seed + (config.seeds or 1)))
     text = f"Data set {config.dataset.name} ({sizes}), network {config.model.name}, {networks}"
     options = _options(config)
     return f"{text}; {', '.join(options)}." if options else f"{text}.", len(dataset.x_test)
 
 
-def _last_seed(config: RunConfig) -> int:
-    return config.seed + (config.seeds or 1) - 1
-
-
 def _options(config: RunConfig) -> list[str]:
     """Returns the options that differ from the defaults of the experiment, data set and model."""
     typed = [(text.partition("=")[0], text) for text in commands.overrides_of(config) or ()]
-    return [text for key, text in typed if key not in NOT_OF_SETTING and key not in FIGURE_KEYS]
+    return [text for key, text in typed if settings.is_of_setting(key)]
 
 
 def caption(name: str, declared: Declarations, rows: Rows | Columns | None, where: str, n_test: int | None) -> str:

@@ -14,8 +14,9 @@ from mi_runner.config.options import Choice
 from mi_runner.config.registry import EXPERIMENTS, SCHEMAS
 from mi_runner.errors import ConfigError
 from mi_runner.methods.discovery.records import all_methods
+from mi_runner.runs import settings
 from mi_runner.runs.references import OWN, Entry, entries
-from mi_runner.runs.saved_runs import GROUPS, SEED, Saved, SavedRun, SavedSweep, shown
+from mi_runner.runs.saved_runs import GROUPS, Saved, SavedRun, SavedSweep, shown
 
 WILSON = "wilson1927"
 """Whose interval an accuracy has."""
@@ -122,15 +123,21 @@ def _sentences(saved: Saved, runs: Sequence[SavedRun], version: str | None) -> I
     about = saved.values
     parts = [f"data set {about['dataset']}", f"model {about['model']}"]
     if config.get("model.hidden_sizes") is not None:
-        parts.append(f"hidden layers of {_words(config['model.hidden_sizes'])} units")
+        sizes = dict.fromkeys(_sizes(run.config.get("model.hidden_sizes")) for run in runs)
+        parts.append(f"hidden layers of {' or '.join(filter(None, sizes))} units")
     sources = dict.fromkeys(run.record.checkpoint.from_ for run in runs if run.record.checkpoint)
     if set(sources) <= {"training", "model store"}:
         values = {name: config.get(f"training.{name}") for name in TRAINED}
         parts += [f"{name.replace('_', ' ')} {_words(value)}" for name, value in values.items() if value is not None]
     else:
         parts.append(f"weights from {' and '.join(sources)}")
-    parts.append(f"seed {_words(about[SEED])}")
-    yield f"Setting: {', '.join(parts)}."
+    parts.append(settings.networks(saved))
+    said = re.findall(_VALUE, " ".join(schema.in_a_paper for schema in EXPERIMENTS if schema.name in names))
+    named = {f"experiment.{name}" for name, _ in said} | {f"training.{name}" for name in TRAINED}
+    others = settings.differing([run.config for run in runs])
+    options = [f"{key}={value}" for key, value in others.items() if key not in {*named, "model.hidden_sizes"}]
+    differing = f"; options that differ from the defaults: {', '.join(options)}" if options else ""
+    yield f"Setting: {', '.join(filter(None, parts))}{differing}."
     if isinstance(saved, SavedSweep):
         done = sum(run.state.done for run in runs)
         swept = f" over {' and '.join(saved.swept)}" if saved.swept else ""
@@ -157,6 +164,10 @@ def filled(text: str, config: Mapping[str, Any]) -> str:
         return words if given is None and words else _words(given)
 
     return _VALUE.sub(value, text)
+
+
+def _sizes(sizes: Any) -> str:
+    return _words(sizes) if sizes else ""
 
 
 def _words(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.declared import declarations_of
+from mi_runner.sweeps.drawn_metrics import MOST_PANELS
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -97,8 +98,8 @@ PAIRS = TableType(
 FIGURES = (
     FigureType(
         "sweep",
-        "Mean over seeds of the numbers of the summary that differ, by swept value; of two or three seeds, a circle "
-        "for each.",
+        f"Mean over seeds of numbers of the summary that differ, by swept value: of at most {MOST_PANELS}, which the "
+        "axes name; a line for each method shows the first ablation. Of two or three seeds, a circle for each.",
         "sweep",
         n="n",
         n_of="seeds",

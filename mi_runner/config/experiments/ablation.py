@@ -36,8 +36,9 @@ class AblationConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.ablation.experiment"
     cites: ClassVar[tuple[Cites, ...]] = (Cites("remix"), Cites("chan2022", "agree"))
     in_a_paper: ClassVar[str] = (
-        "We ablated {targets|the parts that the option depth chooses} by {methods}, with values of the {source} "
-        "examples and {repeats} draws where they are resampled, and measured the accuracy and loss that are left."
+        "We ablated {targets|the inner sites and forked edges, or the submodules,} of the network (methods: {methods}; "
+        "means and samples are of the {source} examples; {repeats} draws of each sample) and measured the accuracy and "
+        "loss that are left."
     )
     small: ClassVar[tuple[str, ...]] = (
         "dataset=mod_add",

@@ -48,8 +48,8 @@ class CircuitsConfig(ExperimentConfig):
     cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
     in_a_paper: ClassVar[str] = (
         "We counted the circuits of the {last_layers|all} last Linear layers that are valid (valid={valid}, "
-        "accuracy threshold {accuracy_threshold}); what is left out carries {ablation}, inputs={inputs}, "
-        "method={method}."
+        "accuracy threshold {accuracy_threshold}), with what a circuit leaves out ablated (ablation={ablation}, "
+        "inputs={inputs}, method={method})."
     )
     compares_networks: ClassVar[bool] = True
     part_of: ClassVar[tuple[str, str] | None] = ("part", "parts")

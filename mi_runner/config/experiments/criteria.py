@@ -28,7 +28,7 @@ class CriteriaConfig(ExperimentConfig):
     in_a_paper: ClassVar[str] = (
         "We judged the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, accuracy "
         "threshold {accuracy_threshold}) by {criteria}; a circuit survives a criterion of at least {threshold}. "
-        "What is left out carries {ablation}, inputs={inputs}."
+        "What a circuit leaves out is ablated (ablation={ablation}, inputs={inputs})."
     )
     compares_networks: ClassVar[bool] = True
     headline: ClassVar[str] = "surviving"

@@ -39,9 +39,9 @@ class DiscoveryConfig(ExperimentConfig):
     )
     in_a_paper: ClassVar[str] = (
         "We looked for circuits of the {last_layers|all} last Linear layers by {methods} and judged them by the "
-        "best circuits that exist (valid={valid}, accuracy threshold {accuracy_threshold}); what is left out "
-        "carries {ablation}; judged on {judge_on}; {repeats} repeats of methods that draw random numbers, "
-        "{bootstrap} resamples of the examples."
+        "best circuits that exist (valid={valid}, accuracy threshold {accuracy_threshold}), with "
+        "ablation={ablation} of what a circuit leaves out, on the examples judge_on={judge_on}, with {repeats} repeats "
+        "of methods that draw random numbers and {bootstrap} resamples of the examples."
     )
     compares_networks: ClassVar[bool] = True
     compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")

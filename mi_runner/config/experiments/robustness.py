@@ -27,7 +27,8 @@ class RobustnessConfig(ExperimentConfig):
     in_a_paper: ClassVar[str] = (
         "We proved or refuted that the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, "
         "accuracy threshold {accuracy_threshold}) answer as the network in boxes of half-width {epsilons} "
-        "standard deviations around the test examples; what is left out carries {ablation}, inputs={inputs}."
+        "standard deviations around the test examples; what a circuit leaves out is ablated (ablation={ablation}, "
+        "inputs={inputs})."
     )
     headline: ClassVar[str] = "certified"
     compared: ClassVar[tuple[str, ...]] = ("share_certified", "fewest_certified")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Drawing
+from mi_runner.experiments.ablation.tables import MOST_IMAGES
 from mi_runner.experiments.common import drawing
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
@@ -20,8 +21,6 @@ from mi_runner.machine import layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MOST_IMAGES = 100
 
 MOST_EXAMPLES = 20
 """Test examples whose value that enters the output layer is drawn."""

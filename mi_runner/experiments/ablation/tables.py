@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mi_runner.graph.model_graph import ModelGraph
     from mi_runner.methods.site_parts import Parts
 
+MOST_IMAGES = 100
+"""Units of a layer that are drawn."""
+
 OF_FEATURES, NAMED = "where features of the input are ablated", "where the numbers of the input have names"
 
 TARGET = Key(
@@ -188,9 +191,12 @@ ABLATING = Declarations(
         ),
         CONFUSION_FIGURE,
         FigureType(
-            "weights_*", "Weights of each unit as images, or by feature: blue negative, red positive.", of="layer"
+            "weights_*",
+            f"Weights of the units of largest norm, at most {MOST_IMAGES}, as images or by feature: blue negative, red "
+            "positive.",
+            of="layer",
         ),
-        FigureType("entering", "Test images, and below each the value that enters the output layer, as an image."),
+        FigureType("entering", "Test images, and of each the value that enters the output layer, as an image."),
         FigureType(
             "units", "The drop in test accuracy by each unit's ablation, in descending order.", "units", n=OF_TEST_SET
         ),

@@ -451,8 +451,6 @@ DECLARED = Declarations(
             "The fraction of the valid circuits that keep each edge, a panel for each layer.",
             "edges",
             of="output",
-            n="n_valid",
-            n_of="valid circuits",
         ),
         FigureType(
             "sparsest_*",
