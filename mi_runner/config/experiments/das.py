@@ -32,7 +32,8 @@ class DasConfig(IitConfig):
     )
     in_a_paper: ClassVar[str] = (
         "We trained {map|rotations} (size {size}, site={site}, variables={variables}) on {train_pairs} pairs for "
-        "{epochs} epochs, with the network frozen, and measured interchange intervention accuracy on {test_pairs} other pairs."
+        "{epochs} epochs, with the network frozen, and measured interchange intervention accuracy on "
+        "{test_pairs} other pairs."
     )
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",
