@@ -121,7 +121,10 @@ def _sentences(saved: Saved, runs: Sequence[SavedRun], version: str | None) -> I
         if schema.name in names and schema.in_a_paper:
             yield filled(schema.in_a_paper, config)
     about = saved.values
+    others = settings.differing([run.config for run in runs])
     parts = [f"data set {about['dataset']}", f"model {about['model']}"]
+    if config.get("dataset.functions") is not None and "dataset.functions" not in others:
+        parts.append(f"functions {_words(config['dataset.functions'])}")
     if config.get("model.hidden_sizes") is not None:
         sizes = dict.fromkeys(_sizes(run.config.get("model.hidden_sizes")) for run in runs)
         parts.append(f"hidden layers of {' or '.join(filter(None, sizes))} units")
@@ -134,14 +137,15 @@ def _sentences(saved: Saved, runs: Sequence[SavedRun], version: str | None) -> I
     parts.append(settings.networks(saved))
     said = re.findall(_VALUE, " ".join(schema.in_a_paper for schema in EXPERIMENTS if schema.name in names))
     named = {f"experiment.{name}" for name, _ in said} | {f"training.{name}" for name in TRAINED}
-    others = settings.differing([run.config for run in runs])
-    options = [f"{key}={value}" for key, value in others.items() if key not in {*named, "model.hidden_sizes"}]
+    swept = set(saved.swept) if isinstance(saved, SavedSweep) else set()
+    named = {*named, "model.hidden_sizes"} - swept  # of many swept values, sentences have only the ends
+    options = [f"{key}={value}" for key, value in others.items() if key not in named]
     differing = f"; options that differ from the defaults: {', '.join(options)}" if options else ""
     yield f"Setting: {', '.join(filter(None, parts))}{differing}."
     if isinstance(saved, SavedSweep):
         done = sum(run.state.done for run in runs)
-        swept = f" over {' and '.join(saved.swept)}" if saved.swept else ""
-        yield f"These are {done} runs{swept}."
+        over = f" over {', '.join(saved.swept)}" if saved.swept else ""
+        yield f"These are {done} {'run' if done == 1 else 'runs'}{over}."
     torch = dict.fromkeys(text for run in runs if (text := run.record.versions.get("torch")))
     program = [f"mi-run {version or '(version not known)'}"]
     program += [f"PyTorch {', '.join(torch)}"] if torch else []

@@ -25,7 +25,7 @@ NOT_OF_SETTING = (*NOT_IN_HASH, *SCHEMAS, *FIGURE_KEYS, SEED, SEEDS, "device", "
 
 def is_of_setting(key: str) -> bool:
     """Returns whether an option belongs to the setting."""
-    return key not in NOT_OF_SETTING and not key.startswith("run.")
+    return key not in NOT_OF_SETTING
 
 
 def of_seeds(seeds: Iterable[int]) -> str:

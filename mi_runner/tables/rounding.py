@@ -46,6 +46,8 @@ def rounded(value: float, low: float | None = None, high: float | None = None, *
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)) or low == value == high:
         text = alone(value) if digits is None else _fixed(value, digits)
         return Rounded(alone(value) if value != 0 and float(text) == 0 else text)
+    if digits is None and 0 < max(abs(one) for one in (value, low, high)) < SMALLEST:
+        return Rounded(alone(value), alone(low), alone(high))
     if digits is None:
         digits = _behind_the_point(high - low, OF_WIDTH) if high > low else None
     if digits is None:

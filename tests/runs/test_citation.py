@@ -143,7 +143,7 @@ def test_a_sweep_cites_the_works_of_all_its_jobs(tmp_path: Path) -> None:
     found = cited(folder)
     assert found.keys == ("mirun", "alain2016", "lecun1998", "golechha2024") and not found.unknown
     assert "We fitted linear probes" in found.text and "with 4 clusters" in found.text
-    assert "These are 1 runs over experiment." in found.text
+    assert "These are 1 run over experiment." in found.text
 
 
 def test_works_of_installed_packages_are_named_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

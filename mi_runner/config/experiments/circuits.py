@@ -47,7 +47,7 @@ class CircuitsConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.circuits.experiment"
     cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
     in_a_paper: ClassVar[str] = (
-        "We counted the circuits of the {last_layers|all} last Linear layers that are valid (valid={valid}, "
+        "We counted the circuits of the last Linear layers ({last_layers|all}) that are valid (valid={valid}, "
         "accuracy threshold {accuracy_threshold}), with what a circuit leaves out ablated (ablation={ablation}, "
         "inputs={inputs}, method={method})."
     )

@@ -26,7 +26,7 @@ class CriteriaConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.criteria.experiment"
     cites: ClassVar[tuple[Cites, ...]] = (Cites("meloux2025"),)
     in_a_paper: ClassVar[str] = (
-        "We judged the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, accuracy "
+        "We judged the valid circuits of the last Linear layers ({last_layers|all}) (valid={valid}, accuracy "
         "threshold {accuracy_threshold}) by {criteria}; a circuit survives a criterion of at least {threshold}. "
         "What a circuit leaves out is ablated (ablation={ablation}, inputs={inputs})."
     )

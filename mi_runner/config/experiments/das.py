@@ -31,8 +31,9 @@ class DasConfig(IitConfig):
         Cites("gomez2017", "map", "revnet"),
     )
     in_a_paper: ClassVar[str] = (
-        "We trained {map|rotations} (size {size}) at {site} for {variables} on {train_pairs} pairs for {epochs} "
-        "epochs, with the network frozen, and measured interchange intervention accuracy on {test_pairs} other pairs."
+        "We trained {map|rotations} (size {size}, site={site}, variables={variables}) on {train_pairs} pairs for "
+        "{epochs} epochs, with the network frozen, and measured interchange intervention accuracy on "
+        "{test_pairs} other pairs."
     )
     small: ClassVar[tuple[str, ...]] = (
         "dataset.train_size=60",

@@ -38,7 +38,7 @@ class DiscoveryConfig(ExperimentConfig):
         Cites("meloux2025estimation", "bootstrap"),
     )
     in_a_paper: ClassVar[str] = (
-        "We looked for circuits of the {last_layers|all} last Linear layers by {methods} and judged them by the "
+        "We looked for circuits of the last Linear layers ({last_layers|all}) by {methods} and judged them by the "
         "best circuits that exist (valid={valid}, accuracy threshold {accuracy_threshold}), with "
         "ablation={ablation} of what a circuit leaves out, on the examples judge_on={judge_on}, with {repeats} repeats "
         "of methods that draw random numbers and {bootstrap} resamples of the examples."

@@ -68,7 +68,7 @@ class IitConfig(ExperimentConfig):
         Cites("gupta2024", "strictness"),
     )
     in_a_paper: ClassVar[str] = (
-        "We trained the {train} for {variables|all variables but the last} at {site|the first inner site} "
+        "We trained with train={train} for {variables|all variables but the last} at {site|the first inner site} "
         "({sources} source, alignment={alignment}, size {size}, {epochs} epochs on {train_pairs} pairs, "
         "strictness {strictness}) and measured interchange intervention accuracy on {test_pairs} other pairs."
     )

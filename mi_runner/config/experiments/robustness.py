@@ -25,7 +25,7 @@ class RobustnessConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.robustness.experiment"
     cites: ClassVar[tuple[Cites, ...]] = (Cites("hadad2026"), Cites("zhang2018"), Cites("neumaier2004", "seconds"))
     in_a_paper: ClassVar[str] = (
-        "We proved or refuted that the valid circuits of the {last_layers|all} last Linear layers (valid={valid}, "
+        "We proved or refuted that the valid circuits of the last Linear layers ({last_layers|all}) (valid={valid}, "
         "accuracy threshold {accuracy_threshold}) answer as the network in boxes of half-width {epsilons} "
         "standard deviations around the test examples; what a circuit leaves out is ablated (ablation={ablation}, "
         "inputs={inputs})."

@@ -19,8 +19,12 @@ from mi_runner.tables.declaration import Row
 from mi_runner.tables.whole_numbers import large
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+MOST_PLACES = 2_000
+"""Of more different pairs of sparsity and accuracy, hexagons count the circuits."""
 
 MOST_CIRCUITS = 6
 """Circuits in the figure of the sparsest ones."""
@@ -119,7 +123,12 @@ def overlaps(rows: Sequence[Row]) -> Figure:
 def _sparsity(table: DataFrame, title: str) -> Figure:
     figure = layout.blank(6, 2.7 if layout.is_narrow(5) else 4)
     axes = figure.subplots()
-    shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
+    places = table.groupby(["sparsity", "accuracy"]).size().reset_index(name="n")
+    if len(places) <= MOST_PLACES:  # hexagons would move the few points
+        at = places["sparsity"], places["accuracy"]
+        shown: ScalarMappable = axes.scatter(*at, c=places["n"], s=14, norm="log", cmap="viridis")
+    else:
+        shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
     axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
     axes.set_title(title, fontsize=9)
     figure.colorbar(shown, label="circuits")

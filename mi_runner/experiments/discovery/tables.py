@@ -543,8 +543,8 @@ DECLARED = Declarations(
         ),
         FigureType(
             "scores_*",
-            "Scores of the edges by each method that has them, divided by the method's largest, beside the fraction "
-            "of valid circuits that keep each.",
+            "Scores of the edges by each method that gives scores, divided by the method's largest, beside the "
+            "fraction of valid circuits that keep each.",
             "scores",
             of="ablation and output",
         ),

@@ -129,7 +129,7 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
         right.plot(
             [row["epoch"] for row in epochs],
             [row["test_accuracy"] for row in epochs],
-            marker=marker, linewidth=0.8, alpha=0.6,
+            marker=marker, linewidth=0.8, alpha=0.6, color=styles.BLUE,
         )  # fmt: skip
     right.set(xlabel="epoch", ylabel="test accuracy")
     right.set_title("a line for each network", fontsize=9)
