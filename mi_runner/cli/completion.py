@@ -93,6 +93,13 @@ COMMANDS = {
     "bench": "judge methods that find circuits on a list of networks",
 }
 
+VERSIONS = {
+    "latest": "the newest version that is done",
+    "passed": "the newest that met its expectations",
+    "previous": "the one before latest",
+}
+"""Words for a version of the folder beside them, or of the newest run's."""
+
 PARSERS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
@@ -246,6 +253,8 @@ def _of_command(command: str, last: str, current: str) -> Iterator[Candidate]:
     if command == "table" and Path(last).expanduser().is_dir():  # behind the folder
         yield from (Candidate(name) for name, _ in of_folder(Path(last).expanduser(), ["metrics"]))
         return
+    if command == "diff":
+        yield from (Candidate(word, meaning) for word, meaning in VERSIONS.items())
     yield from paths(current)
 
 

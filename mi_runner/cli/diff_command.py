@@ -258,11 +258,18 @@ def _size(value: float | None) -> float:
     return math.inf if value is None or math.isnan(value) else abs(value)
 
 
-def _left_out(section: Section, number: int) -> str:
+def _left_out(section: Section, number: int, shown: Sequence[Mapping[str, Any]]) -> str:
+    """Returns how many rows are left out, and how many of them count.
+
+    Args:
+        shown: the other rows.
+    """
+    n_shown = sum(bool(row.get("counts")) for row in shown)
     if section.brief is not None:
         return f"({number:,} more rows: --all shows them)"
-    rows = "1 more row that differs" if number == 1 else f"{number:,} more rows that differ"
-    return f"({rows} less: --all shows {'it' if number == 1 else 'them'})"
+    n_count = sum(bool(row.get("counts")) for row in section.rows) - n_shown
+    count = "" if n_count <= 0 else f", {n_count:,} of them {'counts' if n_count == 1 else 'count'}"
+    return f"({number:,} more {'row' if number == 1 else 'rows'}{count}: --all shows {'it' if number == 1 else 'them'})"
 
 
 def _cell(column: str, value: Any) -> Any:
@@ -284,7 +291,7 @@ def _print_section(section: Section, most: int | None) -> None:
     if rows:
         shown = [{column: _cell(column, value) for column, value in row.items()} for row in _filled(rows)]
         console.table(section.title, shown, keep=["p"])
-        for line in (_left_out(section, others) if others else "", f"({section.note})" if section.note else ""):
+        for line in (_left_out(section, others, rows) if others else "", f"({section.note})" if section.note else ""):
             if line:
                 console.page(line)
     else:
@@ -309,7 +316,7 @@ def markdown(found: Comparison, most: int | None = None) -> str:
             lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
             lines += [_line([_digits(_cell(column, value)) for column, value in row.items()]) for row in filled]
             if others:
-                lines += ["", _left_out(section, others)]
+                lines += ["", _left_out(section, others, rows)]
             if section.note:
                 lines += ["", section.note]
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mi_runner.errors import ConfigError
 from mi_runner.runs import saved_runs
-from mi_runner.runs.run_folder import linked
+from mi_runner.runs.run_folder import PASSED, linked
 from mi_runner.runs.saved_runs import Saved
 
 ADVICE = {
@@ -26,6 +26,10 @@ def existing_folder(typed: str, command: str) -> Path:
         ConfigError: there is none.
     """
     folder = Path(typed).expanduser()
+    if folder.name == PASSED and folder.parent.is_dir() and not folder.exists():
+        raise ConfigError(
+            f"{typed}: no run in {folder.parent} has met bounds yet. Give a run some: expect='{{accuracy: \">=0.9\"}}'."
+        )
     if not folder.is_dir():
         problem = "this is a file, not a folder" if folder.exists() else "this folder doesn't exist"
         raise ConfigError(f"{typed}: {problem}. {ADVICE[command]}")

@@ -41,7 +41,8 @@ examples:
 
 what is removed:
   whole folders of runs and sweeps, after a list with their sizes and a question; without a terminal --yes answers it.
-  Nothing is removed if one of them is at work, is a job of a sweep, or is reached through a link.
+  Nothing is removed if one of them is at work, is a job of a sweep, or is reached through a link other
+  than latest or passed.
   latest and passed then link to the newest that are left. Trained weights stay in the cache."""
 
 
@@ -111,6 +112,7 @@ def _typed(folders: Sequence[str]) -> list[Saved]:
         raise ConfigError("rm: type the folders of runs or sweeps, or --where NAME=VALUE. Type mi-run rm --help.")
     found: dict[Path, Saved] = {}
     for typed in folders:
+        _check_links(Path(typed).expanduser())
         folder = existing_folder(str(run_folder.linked(Path(typed).expanduser())), "rm")
         saved = saved_runs.read(folder)
         if saved is None:
@@ -123,6 +125,7 @@ def _below(folders: Sequence[str], where: Sequence[Condition]) -> list[Saved]:
     """Returns the runs and sweeps below folders for which all conditions hold, without jobs of sweeps."""
     found: dict[Path, Saved] = {}
     for typed in folders:
+        _check_links(Path(typed).expanduser())
         for saved in saved_runs.below(existing_folder(typed, "rm")):
             if not _is_job(saved.folder):
                 found.setdefault(saved.folder.resolve(), saved)
@@ -147,6 +150,20 @@ def _check(saved: Saved) -> None:
             raise ConfigError(f"{saved.folder}: {place} is a link. Type the folder that is meant, without links.")
     if why := _work(saved):
         raise ConfigError(f"{saved.folder}: {why}. Wait until it has ended, or end it; nothing is removed.")
+
+
+def _check_links(typed: Path) -> None:
+    """Checks that no part of a path is a link but a word such as `latest`, which means a version beside it.
+
+    Of an absolute path its last `LEVELS` are checked, because a disk may be linked.
+
+    Raises:
+        ConfigError: one is.
+    """
+    parts = [typed, *typed.parents]
+    for place in parts[:LEVELS] if typed.is_absolute() else parts:
+        if place.is_symlink() and not (place == typed and run_folder.is_word(place.name)):
+            raise ConfigError(f"{typed}: {place} is a link. Type the folder that is meant, without links.")
 
 
 def _work(saved: Saved) -> str:

@@ -19,7 +19,7 @@ from mi_runner.runs.compared import (
     with_difference,
 )
 from mi_runner.runs.judged import Difference, Judged, PairedTest, Rule, Tolerance, judged
-from mi_runner.runs.metric_tests import over_seeds, tests_of
+from mi_runner.runs.metric_tests import described_by, over_seeds, tests_of
 from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, SameExamples
 from mi_runner.runs.pairs import HEADLINE, Matched, Pair, weights_of
 from mi_runner.runs.saved_files import RunFiles
@@ -84,7 +84,10 @@ def _judge_metrics(found: Comparison, pair: Pair, rule: Rule, excuse: str) -> Ma
         differences.append(Difference(metric, pair.names, *values, (values,), alone))
     differing = [one.metric for one in differences if not one.alone and not one.is_within(0.0)]
     tests = tests_of(pair, differing) if differing and rule.level is not None else {}
-    found.judged += [judged(one, rule, tests.get(one.metric), excuse=excuse) for one in differences]
+    for one in differences:
+        of = described_by(one.metric)
+        own = f"it describes {of}, which has one" if of in tests else excuse
+        found.judged.append(judged(one, rule, tests.get(one.metric), excuse=own))
     return tests
 
 

@@ -75,7 +75,7 @@ class Condition:
             ConfigError: the order of this value and the text isn't known.
         """
         value = values.get(self.column)
-        if self.name == "tag" and self.sign in ("=", "!="):
+        if self.column == "tags" and self.sign in ("=", "!=") and not self.text.startswith("["):
             return any(self._equals(tag) for tag in value or ()) == (self.sign == "=")
         if self.sign in ("=", "!="):
             return self._equals(value) == (self.sign == "=")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mi_runner.runs.judged import PairedTest, close
@@ -37,7 +37,7 @@ SAME = 1e-5
 """A number of the summary and one computed from the predictions are the same: these are rounded to float32."""
 
 SPREADS = ("_sd", "_low", "_high", "_min", "_max")
-"""Endings of the numbers that say how a measure is spread over seeds; the test of the measure is theirs."""
+"""Endings of the numbers that say how a measure is spread over seeds, of which there is no test."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,14 @@ def _test_of(metric: str, pair: Pair, candidates: Sequence[Candidate]) -> Paired
         same = all(close(value, own, SAME) for value, own in zip(values, one.values, strict=True))
         if same and (rest == "/".join(one.names) or (one.tested.units == SEEDS and set(names) <= set(one.names))):
             return one.tested
-    for ending in SPREADS:
-        if base.endswith(ending):
-            measure = "/".join([base.removesuffix(ending), *names])
-            tested = _test_of(measure, pair, candidates)
-            return tested and replace(tested, test=f"it is a spread; {tested.test} of {measure}")
     return None
+
+
+def described_by(metric: str) -> str:
+    """Returns the number that a number describes, accuracy for accuracy_sd; empty if it describes none."""
+    base, _, rest = metric.partition("/")
+    ending = next((ending for ending in SPREADS if base.endswith(ending)), "")
+    return "/".join(filter(None, (base.removesuffix(ending), rest))) if ending else ""
 
 
 # --- over test examples ----------------------------------------------------------------------------------------------
@@ -233,6 +235,8 @@ def _over_seeds(pair: Pair) -> Iterator[Candidate]:
     keys, keys_other = (one.record.keys[HEADLINE] for one in (pair.run, pair.other))
     if pair.has_one_network or sorted(keys) != sorted(keys_other):
         return
+    if pair.run.record.starts.keys() != pair.other.record.starts.keys():
+        return  # the numbers of the summary are over other seeds than the pairs
     try:
         matched = pair.rows(HEADLINE)
     except (OSError, ValueError):  # said where the tables are compared

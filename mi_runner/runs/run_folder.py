@@ -28,6 +28,7 @@ from mi_runner.machine.typed_json import to_json
 from mi_runner.runs import junit
 from mi_runner.runs.junit import Case
 from mi_runner.runs.liveness import PROCESS, process_start
+from mi_runner.runs.plan import PLAN, read_sweep
 from mi_runner.runs.record import RunRecord, amended, read_run
 from mi_runner.tables.columns import Columns
 
@@ -319,6 +320,17 @@ def remove_dangling(parent: Path) -> None:
             link.unlink()
 
 
+def _version_is_done(folder: Path) -> bool:
+    """Returns whether a version, a run or a sweep with all its jobs, is done."""
+    if not os.path.lexists(folder / PLAN):
+        return _is_done(folder)
+    try:
+        plan = read_sweep(folder / PLAN)
+    except (OSError, Unreadable):
+        return False
+    return bool(plan.jobs) and not plan.searching and all(_is_done(folder / str(job.number)) for job in plan.jobs)
+
+
 def _is_done(folder: Path) -> bool:
     return (record := _whole_record(folder)) is not None and record.status == "done"
 
@@ -375,7 +387,8 @@ def _is_ours(link: Path) -> bool:
 
 
 def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
-    return next((folder for _, folder in reversed(_versions(parent)) if is_done(folder)), None)
+    own = (folder for _, folder in reversed(_versions(parent)) if not folder.is_symlink())
+    return next((folder for folder in own if is_done(folder)), None)
 
 
 def linked(folder: Path) -> Path:
@@ -412,12 +425,12 @@ def _before_latest(word: Path, n_back: int) -> Path:
     parent = word.parent
     latest = linked(parent / LATEST)
     versions = _versions(parent) if parent.is_dir() else []
-    older = [folder for _, folder in versions if folder.name == latest.name or _is_done(folder)]
+    older = [folder for _, folder in versions if folder.name == latest.name or _version_is_done(folder)]
     older = older[: 1 + next((place for place, folder in enumerate(older) if folder.name == latest.name), -1)]
     if len(older) <= n_back:
         n = max(0, len(older) - 1)
         raise ConfigError(
-            f"{word}: {parent} has {n or 'no'} {'run that is' if n == 1 else 'runs that are'} done before {LATEST}. "
-            f"mi-run ls {parent} lists its runs."
+            f"{word}: {parent} has {n or 'no'} {'version that is' if n == 1 else 'versions that are'} done before "
+            f"{LATEST}. mi-run ls {parent} lists them."
         )
     return older[-1 - n_back]

@@ -79,6 +79,8 @@ from tests.conftest import Ended
         ("ls --so", ["--sort"]),
         ("ls --format ", ["csv", "json", "table"]),
         ("diff weights/i", ["weights/inner/"]),
+        ("diff pas", ["passed"]),
+        ("diff p", ["passed", "previous"]),
         ("diff --format ju", ["junit"]),
         ("rm --w", ["--where"]),
         ("rm weights/i", ["weights/inner/"]),

@@ -220,9 +220,9 @@ def test_the_rows_that_matter_most_are_shown_and_the_others_are_counted(mi_run: 
     assert [ended.status for ended in (short, everything, text)] == [1, 1, 1]
     shown = [f"accuracy/{n} " in short.out for n in range(20)]
     assert shown == [True] * 9 + [False] * 11 and "accuracy  " in short.out and "loss/" not in short.out
-    assert "(31 more rows that differ less: --all shows them)" in short.out
+    assert "(31 more rows, 31 of them count: --all shows them)" in short.out
     assert all(f" {name} " in everything.out for name in metrics) and "--all" not in everything.out
-    assert text.out.count("| accuracy/") == 20 and "(11 more rows that differ less: --all shows them)" in text.out
+    assert text.out.count("| accuracy/") == 20 and "(11 more rows, 11 of them count: --all shows them)" in text.out
     found = sections(mi_run("diff", str(A), str(B), "--format", "json"))
     assert len(found["metrics"]["rows"]) == 41
 
@@ -526,9 +526,18 @@ def test_many_networks_are_judged_by_their_seeds(mi_run: Callable[..., Ended]) -
     assert [found[name]["accuracy"][0] for name in others] == [False, True, True]
     assert "Student's paired test over 3 seeds: p = 0.057, not below 0.05" in found["wide"]["accuracy"][1]
     assert "it has no test, so any difference counts" in found["equal"]["accuracy"][1]
-    # The spread is that of the accuracy, and has its test.
+    # There is no test of a spread; where the number that it describes has one, it doesn't count.
     counts, line = found["wide"]["accuracy_sd"]
-    assert not counts and "it is a spread; Student's paired test of accuracy over 3 seeds: p = 0.057" in line
+    assert not counts and "it has no test; it describes accuracy, which has one, so it doesn't count" in line
+    rows = sections(mi_run("diff", str(folders["first"]), str(folders["wide"]), "--format", "json"))["metrics"]["rows"]
+    assert {row["metric"]: row["p"] is None for row in rows} == {"accuracy": False, "accuracy_sd": True}
+    # Of other seeds the numbers of the summary are not those that the pairs compare.
+    for name, seeds in (("first", range(3)), ("wide", range(1, 4))):
+        record = json.loads((folders[name] / "run.json").read_text())
+        record["starts"] = {str(seed): str(seed) for seed in seeds}
+        (folders[name] / "run.json").write_text(json.dumps(record))
+    of_others = judged(mi_run("diff", str(folders["first"]), str(folders["wide"]), "--format", "json"))
+    assert "it has no test, so any difference counts" in of_others["accuracy"][1]
 
 
 def test_one_job_of_each_sweep_is_judged_by_its_test_examples(mi_run: Callable[..., Ended]) -> None:
@@ -715,8 +724,20 @@ def test_a_word_that_means_nothing_says_what_to_type(mi_run: Callable[..., Ended
     write_run(A, [0] * 10)
     ended = mi_run("diff", "passed", str(A))
     assert ended.status == 2
-    assert "outputs/train/mnist-mlp/passed: this folder doesn't exist" in ended.err
+    assert "no run in outputs/train/mnist-mlp has met bounds yet. Give a run some: expect=" in ended.err
     (A.parent / "latest").symlink_to("v001")
     ended = mi_run("diff", "previous", str(A))
     assert ended.status == 2
-    assert "has no runs that are done before latest" in ended.err
+    assert "has no versions that are done before latest" in ended.err
+
+
+def test_words_mean_versions_of_sweeps_too(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    parent = Path("outputs/sweeps/train")
+    for number, status in ((1, "done"), (2, "failed"), (3, "done")):
+        write(write_sweep(parent / f"v00{number}", {"seed": [0]}) / "0", status=status)
+    (parent / "latest").symlink_to("v003")
+    ended = mi_run("diff", str(parent / "previous"), "latest")
+    assert ended.status == 0 and str(parent / "v001") in mi_run("diff", str(parent / "previous"), "latest", "--all").out
+    ended = mi_run("diff", str(parent / "latest~2"), "latest")
+    assert ended.status == 2 and f"{parent} has 1 version that is done before latest" in ended.err

@@ -95,7 +95,7 @@ def test_a_link_is_removed_and_what_it_leads_to_stays(rm: Callable[..., Ended]) 
     assert (outside / "precious").read_text() == "stays" and "v003" not in left()
 
 
-@pytest.mark.parametrize("place", ["run", "model", "experiment"])
+@pytest.mark.parametrize("place", ["run", "model", "experiment", "outputs"])
 def test_a_run_that_is_reached_through_a_link_is_refused(place: str, rm: Callable[..., Ended]) -> None:
     own = Path("own/train/mnist-mlp/v001")
     write(own, **{"run.tags": ["draft"]})
@@ -103,8 +103,9 @@ def test_a_run_that_is_reached_through_a_link_is_refused(place: str, rm: Callabl
         "run": (RUNS / "v009", RUNS / "v009"),
         "model": (Path("outputs/train/linked"), Path("outputs/train/linked/v001")),
         "experiment": (Path("outputs/linked"), Path("outputs/linked/mnist-mlp/v001")),
+        "outputs": (Path("linked"), Path("linked/train/mnist-mlp/v001")),
     }[place]
-    target = {"run": own, "model": own.parent, "experiment": own.parent.parent}[place]
+    target = {"run": own, "model": own.parent, "experiment": own.parent.parent, "outputs": Path("own")}[place]
     link.symlink_to(target.resolve())
     ended = rm(str(typed), "--yes")
     assert ended.status == 2 and "is a link. Type the folder that is meant" in ended.err and (own / "run.json").exists()
@@ -163,3 +164,10 @@ def test_a_mistake_is_one_line_and_removes_nothing(arguments: list[str], text: s
     ended = rm(*arguments, "--yes") if arguments else rm()
     assert ended.status == 2 and text in ended.err and ended.err.count("\n") == 1, ended.err
     assert left() == ALL and "--yes" in rm("--help").out
+
+
+def test_latest_is_never_set_to_a_link(rm: Callable[..., Ended]) -> None:
+    write(Path("own/v001"))
+    (RUNS / "v009").symlink_to(Path("own/v001").resolve())
+    assert rm(str(RUNS / "v003"), "--yes").status == 0
+    assert (RUNS / "latest").readlink() == Path("v002")
