@@ -168,7 +168,7 @@ SHOWN = (
 
 OVERVIEW = TableType(
     "overview",
-    "The columns of metrics.csv that are printed",
+    "What the criteria say of the valid circuits, in short",
     tuple(column for column in METRICS.columns if column.name in SHOWN),
 )
 

@@ -321,7 +321,7 @@ SUMMARY = TableType(
 
 OVERVIEW = TableType(
     "overview",
-    "Each method in short: the columns of summary.csv that are printed",
+    "Each method in short",
     (
         *OF_METHOD,
         SMALLEST_VALID,

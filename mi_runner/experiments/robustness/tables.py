@@ -145,7 +145,7 @@ SHOWN = (
 
 OVERVIEW = TableType(
     "overview",
-    "The columns of metrics.csv that are printed",
+    "What is decided of the valid circuits in each region, in short",
     tuple(column for column in METRICS.columns if column.name in SHOWN),
 )
 
