@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("chromium", "chromium-driver")
 PROGRAMS = ("chromium", "chromedriver")
-PATIENCE = 60
-"""Seconds for a page to be there."""
+PATIENCE, ATTEMPTS = 15.0, 5
+"""Seconds for a page to be there, and how often it is opened until it is."""
 
 LOADED = "return document.readyState === 'complete' ? location.href : ''"
 """What returns the address of the page when its scripts have run."""
@@ -42,14 +43,32 @@ class Browser:
 
     def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> None:
         """Opens a page in a window of this width, and waits until it is there."""
-        from selenium.webdriver.support.wait import WebDriverWait
-
         self._send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[scheme])
-        self.driver.get(page.absolute().as_uri())
-        # On a busy machine `get` has returned before the scripts at the page's end had run.
-        WebDriverWait(self.driver, PATIENCE).until(lambda _: self.run(LOADED) == page.absolute().as_uri())
+        address = page.absolute().as_uri()
+        for _ in range(ATTEMPTS):
+            # On a busy machine a navigation gets lost, so that the page of before stays, or another process of the
+            # tests is just making this page again.
+            self._went_to(address)
+            if self._shows(address):
+                return
+        raise AssertionError(f"{address} doesn't open; the browser shows {self.run('return location.href')}")
+
+    def _went_to(self, address: str) -> None:
+        from selenium.common.exceptions import WebDriverException
+
+        with suppress(WebDriverException):
+            self.driver.get(address)
+
+    def _shows(self, address: str) -> bool:
+        """Returns whether a page is there, its scripts included, within `PATIENCE`."""
+        end = time.monotonic() + PATIENCE
+        while self.run(LOADED) != address:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def _send(self, command: str, **arguments: Any) -> None:
         self.driver.execute_cdp_cmd(command, arguments)
