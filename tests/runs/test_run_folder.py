@@ -303,7 +303,7 @@ def test_words_count_back_from_the_latest(tmp_path: Path) -> None:
     runs(tmp_path, v001="done", v002="failed", v003="done", v004="done", v005="running")["v001"].point_links_here()
     meant = {word: run_folder.linked(tmp_path / word).name for word in ("latest", "previous", "latest~1", "latest~2")}
     assert meant == {"latest": "v004", "previous": "v003", "latest~1": "v003", "latest~2": "v001"}
-    with pytest.raises(ConfigError, match="has 2 runs that are done before latest. mi-run ls "):
+    with pytest.raises(ConfigError, match="has 2 versions that are done before latest. mi-run ls "):
         run_folder.linked(tmp_path / "latest~3")
     with pytest.raises(ConfigError, match="has no runs that are done before latest"):
         run_folder.linked(tmp_path / "nowhere/previous")
