@@ -305,7 +305,7 @@ def test_words_count_back_from_the_latest(tmp_path: Path) -> None:
     assert meant == {"latest": "v004", "previous": "v003", "latest~1": "v003", "latest~2": "v001"}
     with pytest.raises(ConfigError, match="has 2 versions that are done before latest. mi-run ls "):
         run_folder.linked(tmp_path / "latest~3")
-    with pytest.raises(ConfigError, match="has no runs that are done before latest"):
+    with pytest.raises(ConfigError, match="has no versions that are done before latest"):
         run_folder.linked(tmp_path / "nowhere/previous")
     (tmp_path / "previous").mkdir()  # a folder of this name is what is meant
     assert run_folder.linked(tmp_path / "previous") == tmp_path / "previous"
